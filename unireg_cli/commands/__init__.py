@@ -1,0 +1,1 @@
+"""The commands, one file each: parse, frozen options, verb, write, exit code."""

@@ -1,0 +1,1 @@
+"""How alike two images are: each measure gives a value and a closed-form gradient. Pure torch."""

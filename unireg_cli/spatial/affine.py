@@ -1,0 +1,66 @@
+"""An affine map of LPS points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unireg_cli.errors import TransformFileError
+from unireg_cli.types import AnyArray, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """x -> A x + t on LPS millimetres, a pull-back: fixed point -> moving point. ``matrix`` is 4 x 4, float64.
+
+    Raises:
+        TransformFileError: the matrix is not 4 x 4, not finite, not affine, or singular.
+    """
+
+    matrix: FloatArray
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], (0, 0, 0, 1)):
+            raise TransformFileError(f"an affine needs a finite 4 x 4 matrix with last row 0 0 0 1, found {matrix.tolist()}")
+        # Relative to the matrix's own scale, so that a map between very different units is not called singular.
+        if np.linalg.cond(matrix[:3, :3]) > 1e7:
+            raise TransformFileError(f"the affine is singular and has no inverse: {matrix[:3, :3].tolist()}")
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+
+    @classmethod
+    def identity(cls) -> Affine:
+        """The map that moves nothing."""
+        return cls(np.eye(4))
+
+    @classmethod
+    def from_parts(cls, linear: AnyArray, translation: AnyArray, center: AnyArray | None = None) -> Affine:
+        """x -> linear (x - center) + center + translation; ITK's matrix-offset form."""
+        pivot = np.zeros(3) if center is None else np.asarray(center, float)
+        matrix = np.eye(4)
+        matrix[:3, :3] = linear
+        matrix[:3, 3] = np.asarray(translation, float) + pivot - matrix[:3, :3] @ pivot
+        return cls(matrix)
+
+    @property
+    def is_identity(self) -> bool:
+        """True if nothing moves by more than about 1e-9 mm."""
+        return bool(np.allclose(self.matrix, np.eye(4), rtol=0, atol=1e-9))
+
+    def map(self, points_lps: AnyArray) -> FloatArray:
+        """Map points (..., 3) in LPS mm."""
+        return np.asarray(points_lps @ self.matrix[:3, :3].T + self.matrix[:3, 3], dtype=np.float64)
+
+    def invert(self) -> Affine:
+        """The map back."""
+        return Affine(np.asarray(np.linalg.inv(self.matrix), np.float64))
+
+    def after(self, first: Affine) -> Affine:
+        """The one affine that applies ``first`` and then this."""
+        return Affine(self.matrix @ first.matrix)
+
+    def describe(self) -> str:
+        """Kind in words for messages."""
+        return f"affine (determinant {np.linalg.det(self.matrix[:3, :3]):.4f})"

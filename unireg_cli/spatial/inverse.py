@@ -1,0 +1,121 @@
+"""The inverse of a displacement field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unireg_cli.spatial.field import DisplacementField, field_from_index, index_from_mm
+from unireg_cli.spatial.sampling import index_lattice, sample_index
+
+# Newton works on this many unconverged voxels at once (9 gradient channels each).
+_CHUNK = 500_000
+
+
+def invert_field(field: DisplacementField, *, tolerance_voxels: float = 0.01, guess: Tensor | None = None) -> DisplacementField:
+    """v with v(y) = -u(y + v(y)), on the field's own grid.
+
+    The field is the identity outside its buffer; where it fades to zero at its edge it maps its box onto itself, so the
+    inverse needs no larger grid (transforms.md 2).
+
+    Args:
+        field: the field to invert.
+        tolerance_voxels: stop when no voxel is off by more than this (length of the residual in voxels of the grid).
+        guess: (3, D, H, W), voxels: a first guess such as composed negated velocities; zero velocity otherwise.
+
+    Source:
+        Fixed point: Chen et al., "A simple fixed-point approach to invert a deformation field", Med Phys 2008.
+        Newton's step where that converges slowly (large gradients of u).
+    """
+    return field_from_index(invert_index(index_from_mm(field), tolerance_voxels, guess), field.grid)
+
+
+def invert_index(displacement: Tensor, tolerance_voxels: float = 0.01, guess: Tensor | None = None, sweeps: int = 12) -> Tensor:
+    """As :func:`invert_field` in voxels: (3, D, H, W), channels x, y, z."""
+    lattice = index_lattice(tuple(displacement.shape[1:]), device=displacement.device)  # type: ignore[arg-type]
+    packed = displacement.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    inverse = -displacement.permute(1, 2, 3, 0) if guess is None else guess.permute(1, 2, 3, 0).clone()
+    inverse = inverse.contiguous()
+    for _ in range(sweeps):
+        landed = -sample_index(packed, lattice + inverse).permute(1, 2, 3, 0)
+        off = (landed - inverse).square_().sum(-1)
+        inverse = landed.contiguous()
+        # The share left decides: fixed-point sweeps touch every voxel, Newton only the stubborn ones.
+        if int((off > tolerance_voxels**2).sum()) < 0.02 * off.numel():
+            break
+    _newton(packed, lattice, inverse, tolerance_voxels)
+    return inverse.permute(3, 0, 1, 2).contiguous()
+
+
+@dataclass(slots=True)
+class _Front:
+    """The voxels that Newton still works on: where they are, their guess, and how far off it is."""
+
+    where: Tensor
+    position: Tensor
+    value: Tensor
+
+
+def _newton(packed: Tensor, lattice: Tensor, inverse: Tensor, tolerance: float, steps: int = 30) -> None:
+    """Solve the voxels of ``inverse`` (D, H, W, 3) that are off by more than ``tolerance``, in place."""
+    flat, places = inverse.view(-1, 3), lattice.view(-1, 3)
+    for start in range(0, len(flat), 4 * _CHUNK):
+        stop = start + 4 * _CHUNK
+        residual = flat[start:stop] + sample_index(packed, places[start:stop] + flat[start:stop]).T
+        open_ = (residual.square().sum(-1) > tolerance**2).nonzero()[:, 0] + start
+        for part in torch.split(open_, _CHUNK):
+            front = _Front(part, places[part], flat[part])
+            for _ in range(steps):
+                if not _newton_step(packed, front, flat, tolerance):
+                    break
+
+
+def _newton_step(packed: Tensor, front: _Front, flat: Tensor, tolerance: float) -> bool:
+    """One damped step for all voxels of the front; writes back, keeps those still off, True if any are left."""
+    residual = front.value + sample_index(packed, front.position + front.value).T
+    slopes = []
+    for axis in range(3):
+        # Half a voxel to either side: the slope of the linear interpolant that a reader of the file sees.
+        nudge = front.value.new_zeros(3)
+        nudge[axis] = 0.5
+        ahead = sample_index(packed, front.position + front.value + nudge)
+        slopes.append((ahead - sample_index(packed, front.position + front.value - nudge)).T)
+    matrix = torch.stack(slopes, dim=-1) + torch.eye(3, device=flat.device)
+    safe = torch.linalg.det(matrix) > 1e-3
+    matrix[~safe] = torch.eye(3, device=flat.device)
+    step = torch.linalg.solve(matrix, residual)
+    # No step longer than a voxel: u is only piecewise linear, its slope says nothing further away.
+    step = step / step.norm(dim=-1, keepdim=True).clamp_min(1.0)
+    trial = front.value - step
+    after = trial + sample_index(packed, front.position + trial).T
+    worse = after.square().sum(-1) > residual.square().sum(-1)
+    trial[worse] = front.value[worse] - 0.5 * step[worse]
+    flat[front.where] = trial
+    left = (trial + sample_index(packed, front.position + trial).T).square().sum(-1) > tolerance**2
+    front.where, front.position, front.value = front.where[left], front.position[left], trial[left]
+    return bool(left.any())
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyError:
+    """|phi_inverse(phi(x)) - x| over the voxels looked at, mm and voxels of the field's grid."""
+
+    mean_mm: float
+    p99_mm: float
+    mean_voxels: float
+    p99_voxels: float
+
+
+def inverse_consistency(field: DisplacementField, inverse: DisplacementField, inside: np.ndarray | None = None) -> ConsistencyError:
+    """Round-trip error of a field and its inverse on the same grid; ``inside`` (D, H, W) limits where it is measured."""
+    there, back = index_from_mm(field), index_from_mm(inverse)
+    lattice = index_lattice(field.grid.shape)
+    loop = there + sample_index(back, lattice + there.permute(1, 2, 3, 0))
+    spacing = torch.tensor(field.grid.spacing)[:, None, None, None]
+    voxels, mm = loop.norm(dim=0).numpy(), (loop * spacing).norm(dim=0).numpy()
+    if inside is not None and inside.any():
+        voxels, mm = voxels[inside], mm[inside]
+    return ConsistencyError(float(mm.mean()), float(np.percentile(mm, 99)), float(voxels.mean()), float(np.percentile(voxels, 99)))

@@ -1,0 +1,51 @@
+"""Composition of displacements and integration of stationary velocities, in voxels of one grid."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from unireg_cli.spatial.sampling import index_lattice, sample_index
+
+
+def warp(volume: Tensor, displacement: Tensor, lattice: Tensor | None = None, *, border: bool = True) -> Tensor:
+    """volume(x + u(x)) on u's own grid.
+
+    Args:
+        volume: (C, D, H, W) float32 on the same lattice as ``displacement``.
+        displacement: (3, D, H, W), channels x, y, z, voxels.
+        lattice: ``index_lattice`` of the shape, to save making it again.
+        border: repeat edge values outside (else zeros).
+    """
+    if lattice is None:
+        lattice = index_lattice(tuple(displacement.shape[1:]), device=displacement.device)  # type: ignore[arg-type]
+    return sample_index(volume, lattice + displacement.permute(1, 2, 3, 0), border=border)
+
+
+def compose(outer: Tensor, inner: Tensor, lattice: Tensor | None = None, *, border: bool = True) -> Tensor:
+    """Displacement of (id + outer) o (id + inner) = id + inner + outer(x + inner); all (3, D, H, W), voxels."""
+    # Channels-last reads the three components of a voxel from one cache line: twice as fast as planes.
+    packed = outer.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    return warp(packed, inner, lattice, border=border).add_(inner)
+
+
+def integrate(velocity: Tensor, *, largest_step: float = 0.25, lattice: Tensor | None = None) -> Tensor:
+    """exp(v): displacement at time 1 of the flow of a stationary velocity, by scaling and squaring.
+
+    Args:
+        velocity: (3, D, H, W), voxels per unit time.
+        largest_step: the velocity is halved until no voxel moves further than this, then squared as often.
+
+    Source:
+        Arsigny et al., "A log-Euclidean framework for statistics on diffeomorphisms", MICCAI 2006.
+    """
+    longest = float(velocity.abs().amax())
+    halvings = max(0, math.ceil(math.log2(longest / largest_step))) if longest > 0 else 0
+    displacement = velocity / 2**halvings
+    if halvings and lattice is None:
+        lattice = index_lattice(tuple(velocity.shape[1:]), device=velocity.device)  # type: ignore[arg-type]
+    for _ in range(halvings):
+        displacement = compose(displacement, displacement, lattice)
+    return displacement if halvings else torch.clone(displacement)
