@@ -1,0 +1,133 @@
+"""Grids of every orientation, SimpleITK twins of our objects, and the marks that depend on the machine."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def _turn(axis: tuple[float, float, float], degrees: float) -> np.ndarray:
+    """Rotation matrix about an axis (Rodrigues)."""
+    x, y, z = np.asarray(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+# Columns are the LPS directions of the index axes: an axis that runs to the right is -x, to the front -y.
+GRIDS: dict[str, Grid] = {
+    "LPS": Grid.from_arrays((20, 22, 18), (1.5, 1.5, 1.5), (-14.0, -17.0, -11.0), np.eye(3)),
+    "RAS": Grid.from_arrays((20, 22, 18), (1.5, 1.4, 1.6), (15.0, 13.0, -14.0), np.diag([-1.0, -1.0, 1.0])),
+    "LAS": Grid.from_arrays((21, 19, 20), (1.4, 1.6, 1.5), (-16.0, 12.0, -15.0), np.diag([1.0, -1.0, 1.0])),
+    "oblique": Grid.from_arrays((20, 21, 19), (1.5, 1.4, 1.6), (-9.0, -21.0, -7.0), _turn((1, 2, 3), 33)),
+    "anisotropic": Grid.from_arrays((30, 28, 10), (0.9, 1.1, 3.2), (-12.5, -15.5, -14.5), np.eye(3)),
+    "sagittal": Grid.from_arrays((24, 22, 12), (1.2, 1.3, 2.5), (-13.0, -14.0, 15.0), np.array([[0, 0, 1.0], [1, 0, 0], [0, -1, 0]])),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the shared data sets where they are absent."""
+    if SHARED_DATA.is_dir():
+        return
+    skip = pytest.mark.skip(reason="needs the labelled data sets in ../shared/data, which are not here")
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the labelled data sets; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the labelled data sets in ../shared/data, which are not here")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def ants() -> Any:
+    """ANTsPy as an oracle; the test is skipped where it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            # Warnings of the other package's own imports are none of our business.
+            warnings.simplefilter("ignore")
+            return importlib.import_module("ants")
+    except ModuleNotFoundError as error:
+        pytest.skip(f"needs antspyx as an oracle (pip install antspyx): {error}")
+
+
+@pytest.fixture(params=list(GRIDS))
+def grid(request: pytest.FixtureRequest) -> Grid:
+    """One grid of each orientation: the test runs on all."""
+    return GRIDS[request.param]
+
+
+@pytest.fixture(scope="session")
+def grids() -> dict[str, Grid]:
+    """All test grids by name."""
+    return dict(GRIDS)
+
+
+@pytest.fixture(scope="session")
+def sitk_image() -> Callable[[np.ndarray, Grid], sitk.Image]:
+    """A SimpleITK image of voxels (D, H, W) or vectors (D, H, W, 3) on a Grid."""
+
+    def make(voxels: np.ndarray, grid: Grid) -> sitk.Image:
+        image = sitk.GetImageFromArray(voxels, isVector=voxels.ndim == 4)
+        image.SetSpacing(grid.spacing)
+        image.SetOrigin(grid.origin)
+        image.SetDirection(grid.direction)
+        return image
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sitk_transform(sitk_image: Callable[[np.ndarray, Grid], sitk.Image]) -> Callable[[Chain], sitk.Transform]:
+    """The SimpleITK twin of a Chain: what is added to a composite last is applied first."""
+
+    def make(chain: Chain) -> sitk.Transform:
+        composite = sitk.CompositeTransform(3)
+        for step in reversed(chain.steps):
+            if isinstance(step, Affine):
+                affine = sitk.AffineTransform(3)
+                affine.SetMatrix(step.matrix[:3, :3].ravel().tolist())
+                affine.SetTranslation(step.matrix[:3, 3].tolist())
+                composite.AddTransform(affine)
+            else:
+                composite.AddTransform(sitk.DisplacementFieldTransform(sitk_image(step.vectors_mm.astype(np.float64), step.grid)))
+        return composite
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wavy_field() -> Callable[..., DisplacementField]:
+    """A smooth field with a few millimetres of displacement; with ``fade`` it is zero at the edge of its grid."""
+
+    def make(grid: Grid, amplitude_mm: float = 2.0, *, fade: bool = True, seed: int = 0) -> DisplacementField:
+        phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, (3, 3))
+        place = np.stack(np.meshgrid(*[np.linspace(0, 1, n) for n in grid.shape], indexing="ij"), -1)
+        waves = [np.prod([np.sin(2 * np.pi * 0.9 * place[..., a] + phase[c, a]) for a in range(3)], axis=0) for c in range(3)]
+        vectors = amplitude_mm * np.stack(waves, -1)
+        if fade:
+            vectors *= np.prod(np.sin(np.pi * place), axis=-1, keepdims=True)
+        return DisplacementField(vectors.astype(np.float32), grid)
+
+    return make

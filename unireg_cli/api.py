@@ -1,0 +1,194 @@
+"""``unireg_cli.register`` and ``unireg_cli.warp``: the commands, for images in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unireg_cli.commands.chain_files import read_chain
+from unireg_cli.commands.outputs import check_outputs, plan_outputs
+from unireg_cli.commands.pair_files import Run, Watch, make_record, solve_as_asked, write_run
+from unireg_cli.commands.resources import Threads, apply_threads, resolve_threads
+from unireg_cli.commands.session import Progress, collected_warnings
+from unireg_cli.errors import UsageError
+from unireg_cli.exchange import as_image, like, name_of
+from unireg_cli.io.header import HeaderChoice
+from unireg_cli.options import RegisterOptions, TransformSpec, choice
+from unireg_cli.options import interpolation as interpolation_named
+from unireg_cli.pair import Pair, jacobian_map, warp_inverse
+from unireg_cli.registration.result import Quality
+from unireg_cli.spatial import Affine, Chain, DisplacementField
+from unireg_cli.types import Interpolation, Modality, TransformFormat
+from unireg_cli.warping import fill_value, warp_image
+
+Transforms = Chain | Affine | DisplacementField | str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterResult:
+    """A finished registration, with the content of the files that the command writes.
+
+    ``forward`` maps points of the fixed image to points of the moving image, LPS mm; ``inverse`` maps them back.
+    ``warped`` is the moving image on the fixed grid, as the kind of object that ``moving`` was (an Image for a path).
+    """
+
+    run: Run
+    sources: tuple[Any, Any]
+
+    @property
+    def warped(self) -> Any:
+        """The moving image on the fixed grid."""
+        return like(self.run.solution.warped, self.sources[1])
+
+    @property
+    def forward(self) -> Chain:
+        """Fixed point -> moving point, LPS mm."""
+        return self.run.solution.registration.forward
+
+    @property
+    def inverse(self) -> Chain:
+        """Moving point -> fixed point, LPS mm."""
+        return self.run.solution.registration.inverse
+
+    @property
+    def quality(self) -> Quality:
+        """Numbers by which the result can be judged."""
+        return self.run.solution.registration.quality
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return tuple(self.run.warnings)
+
+    def inverse_warped(self) -> Any:
+        """The fixed image on the moving grid, as the kind of object that ``fixed`` was."""
+        return like(warp_inverse(self.run.solution, self.run.options.interpolation, self.run.options.default_value), self.sources[0])
+
+    def jacobian(self, *, logarithm: bool = False) -> Any:
+        """Determinant of the field, without the affine, on the fixed grid; as the kind of object that ``fixed`` was."""
+        return like(jacobian_map(self.run.solution, logarithm=logarithm), self.sources[0])
+
+    def record(self) -> dict[str, Any]:
+        """The content of PREFIX.json; no outputs are named before :meth:`write`."""
+        return make_record(self.run, {})
+
+    def write(self, prefix: str | Path, *, transform_format: str = "h5", overwrite: bool = False) -> dict[str, Path]:
+        """Write PREFIXWarped.nii.gz, both transforms and PREFIX.json; all appear, or none. Returns name -> path."""
+        kind = choice(TransformFormat, transform_format, "transform_format")
+        output = replace(self.run.options, output=Path(prefix), transform_format=kind)
+        plan = plan_outputs(output)
+        check_outputs(plan.values(), [path for path in output.inputs if path.exists()], overwrite=overwrite)
+        with collected_warnings(self.run.warnings):
+            write_run(replace(self.run, options=output), plan)
+        return plan
+
+
+def register(
+    fixed: Any,
+    moving: Any,
+    *,
+    transform: str = "deformable",
+    init: str | Transforms | None = None,
+    modality: str | None = None,
+    fixed_modality: str | None = None,
+    moving_modality: str | None = None,
+    similarity: str = "auto",
+    smoothness: float | None = None,
+    iterations: int | None = None,
+    fast: bool = False,
+    best: bool = False,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    field_spacing: str | float | None = None,
+    interpolation: str = "linear",
+    default_value: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+    deterministic: bool = False,
+    max_memory: float | None = None,
+    header: str = "check",
+    progress: Progress | None = None,
+) -> RegisterResult:
+    """Register ``moving`` to ``fixed``; the arguments are the flags of ``unireg register``.
+
+    Args:
+        fixed, moving, fixed_mask, moving_mask: paths, SimpleITK images, nibabel NIfTI images, or Images.
+        init: a keyword (none, header, centers, moments), a transform or Chain, a file, or files in antsApplyTransforms order.
+        threads: for torch and ITK; None leaves both as they are.
+        progress: called with (stage, done, total).
+
+    Raises:
+        UniregError: see :mod:`unireg_cli.errors`; what the command would say in one line.
+    """
+    words = dict(locals())
+    chain, words["init"] = _split_init(init)
+    words |= {"fixed": name_of(fixed, "fixed"), "moving": name_of(moving, "moving"), "fixed_mask": None, "moving_mask": None}
+    options = RegisterOptions.from_words(words)
+    watch = Watch()
+    with collected_warnings() as warnings:
+        with watch.stage("read"):
+            images = [as_image(source, name_of(source, role), options.header) for source, role in ((fixed, "fixed"), (moving, "moving"))]
+            masks = [None if mask is None else as_image(mask, name_of(mask, "mask"), options.header) for mask in (fixed_mask, moving_mask)]
+            pair = Pair(images[0], images[1], masks[0], masks[1], chain)
+        count = _threads(threads)
+        solution = solve_as_asked(options, pair, watch, progress)
+    return RegisterResult(Run(options, count, solution, watch, warnings), (fixed, moving))
+
+
+def warp(
+    image: Any,
+    reference: Any,
+    transforms: Transforms,
+    *,
+    invert: bool = False,
+    interpolation: str = "linear",
+    default_value: float | None = None,
+    header: str = "check",
+) -> Any:
+    """``image`` on the grid of ``reference`` through ``transforms``, as the kind of object that ``image`` is.
+
+    Args:
+        image, reference: paths, SimpleITK images, nibabel NIfTI images, or Images.
+        transforms: a Chain or one of its steps, a file, or files in antsApplyTransforms order ("[file,1]" inverts one).
+        invert: take the inverse of the whole chain.
+        interpolation: nearest, linear, bspline, label, or ANTs' names.
+        default_value: where the image has no data; None: its minimum if it is a CT, else 0.
+        header: which NIfTI matrix to believe where two differ.
+    """
+    belief = choice(HeaderChoice, header, "header")
+    source = as_image(image, name_of(image, "image"), belief)
+    chain = _as_chain(transforms, invert=invert)
+    way: Interpolation = interpolation_named(interpolation)
+    default = fill_value(source, Modality.AUTO, default_value)
+    return like(warp_image(source, as_image(reference, name_of(reference, "reference"), belief).grid, chain, way, default), image)
+
+
+def _split_init(init: str | Transforms | None) -> tuple[Chain | None, list[str]]:
+    """The chain handed in, or the words for it: a keyword leaves the search of a start to the settings."""
+    if init is None or (isinstance(init, str) and init.lower() in ("none", "header", "centers", "moments", "auto")):
+        return None, [] if init is None else [str(init)]
+    return _as_chain(init), []
+
+
+def _as_chain(transforms: Transforms, *, invert: bool = False) -> Chain:
+    if isinstance(transforms, Affine | DisplacementField):
+        transforms = Chain((transforms,))
+    if isinstance(transforms, Chain):
+        return transforms.invert() if invert else transforms
+    files = [transforms] if isinstance(transforms, str | Path) else list(transforms)
+    if not files:
+        raise UsageError("no transform given; name at least one")
+    return read_chain([TransformSpec.parse(str(file)) for file in files], invert=invert)
+
+
+def _threads(asked: int | None) -> Threads:
+    if asked is None:
+        import torch
+
+        return Threads(torch.get_num_threads(), "as the caller had set them")
+    count = resolve_threads(asked)
+    apply_threads(count)
+    return count

@@ -1,0 +1,117 @@
+"""The files of one run: named before it starts, checked, and made to appear together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from unireg_cli.errors import InputError, UsageError
+from unireg_cli.io.images import check_output
+from unireg_cli.io.transforms import transform_paths
+from unireg_cli.options import RegisterOptions
+
+
+def plan_outputs(options: RegisterOptions) -> dict[str, Path]:
+    """Name -> path of every file that the run will write; ``record``, the JSON, is the last one to appear.
+
+    Raises:
+        UsageError: a name of the user's own in a format that cannot be written.
+    """
+
+    def named(ending: str) -> Path:
+        return options.output.with_name(options.output.name + ending)
+
+    plan = {"warped": named("Warped.nii.gz"), **transform_paths(options.output, options.transform_format)}
+    if options.inverse_warped:
+        plan["inverse_warped"] = named("InverseWarped.nii.gz")
+    if options.jacobian:
+        plan["jacobian"] = named("Jacobian.nii.gz")
+    if options.log_jacobian:
+        plan["log_jacobian"] = named("LogJacobian.nii.gz")
+    if options.picture:
+        plan["picture"] = named(".png")
+    for number, extra in enumerate(options.also, 1):
+        check_output(extra.output)
+        plan[f"also_{number}"] = extra.output
+    return plan | {"record": named(".json")}
+
+
+def check_inputs(inputs: Iterable[Path]) -> None:
+    """Every input is there.
+
+    Raises:
+        InputError: one is not.
+    """
+    for path in inputs:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; check the spelling and the current folder")
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Every output can be written, is named once, and destroys nothing that is not meant to be.
+
+    Raises:
+        UsageError: a folder that is missing or not writable, an output that exists (unless ``overwrite``), is a folder,
+            is named twice, or is also an input.
+    """
+    finals, sources = list(outputs), {path.resolve() for path in inputs}
+    resolved = [path.resolve() for path in finals]
+    for path, place in zip(finals, resolved, strict=True):
+        if place in sources:
+            raise UsageError(f"{path} is an input and would be overwritten; choose another output name")
+        if resolved.count(place) > 1:
+            raise UsageError(f"{path} would be written twice; give each output its own name")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; choose another output name")
+    for folder in dict.fromkeys(path.parent for path in finals):
+        _check_folder(folder)
+    existing = [path for path in finals if path.exists()]
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise UsageError(f"{existing[0]} exists{more}; choose another output name or allow it with --overwrite")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"output folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"output folder {folder} is not writable; choose another one or change its permissions")
+
+
+@contextmanager
+def staged(finals: Iterable[Path]) -> Iterator[Mapping[Path, Path]]:
+    """Final path -> the path to write to meanwhile; all are renamed at the end, none if anything fails.
+
+    The meantime is a hidden folder beside each final file, so that a rename never crosses a file system and a killed
+    run leaves either the old complete file or the new one.
+
+    Raises:
+        UsageError: a folder that turns out not to be writable.
+        RuntimeError: a promised file was not written.
+    """
+    folders: dict[Path, Path] = {}
+    try:
+        for final in finals:
+            if final.parent not in folders:
+                folders[final.parent] = _hidden_folder(final.parent)
+        paths = {final: folders[final.parent] / final.name for final in finals}
+        yield paths
+        missing = [final.name for final, path in paths.items() if not path.exists()]
+        if missing:
+            raise RuntimeError(f"promised but not written: {', '.join(missing)}")
+        for final, path in paths.items():
+            path.replace(final)
+    finally:
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden_folder(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=".unireg-", dir=parent))
+    except OSError as error:
+        raise UsageError(f"output folder {parent} is not writable ({error.strerror}); choose another one") from error

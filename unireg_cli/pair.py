@@ -1,0 +1,140 @@
+"""Two images, their masks and a start: checked, registered, and what is drawn from the result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unireg_cli.errors import InputError, UsageError
+from unireg_cli.io.transforms import as_written
+from unireg_cli.registration.memory import require_memory
+from unireg_cli.registration.pipeline import register_images
+from unireg_cli.registration.result import Registration
+from unireg_cli.registration.settings import Settings
+from unireg_cli.spatial import Chain, Grid, Image
+from unireg_cli.spatial.jacobian import determinant
+from unireg_cli.spatial.resample import resample
+from unireg_cli.types import Interpolation
+from unireg_cli.warping import fill_value, warp_image
+
+# As SDlogJ does: a fold must not make the logarithm infinite.
+_JACOBIAN_LIMITS = (1e-3, 1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The images of one registration. ``initial`` maps fixed points to moving points, LPS mm.
+
+    Raises:
+        InputError: a mask that is empty or on another grid than its image, or an image without any contrast.
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None = None
+    moving_mask: Image | None = None
+    initial: Chain | None = None
+
+    def __post_init__(self) -> None:
+        for image, mask, flag in ((self.fixed, self.fixed_mask, "--fixed-mask"), (self.moving, self.moving_mask, "--moving-mask")):
+            if image.voxels.min() == image.voxels.max():
+                raise InputError(f"{image.name}: every voxel has the value {image.voxels.flat[0]:g}; there is nothing to register")
+            if mask is not None:
+                _check_mask(image, mask, flag)
+
+
+def _check_mask(image: Image, mask: Image, flag: str) -> None:
+    if not mask.grid.same_space(image.grid):
+        raise InputError(
+            f"{flag} {mask.name}: its grid ({_place(mask.grid)}) is not that of the image {image.name} ({_place(image.grid)}); "
+            "resample the mask onto the image's grid by nearest neighbour, or draw it there"
+        )
+    if not mask.voxels.any():
+        raise InputError(f"{flag} {mask.name}: the mask is empty, so nothing would count; draw it again or leave it out")
+
+
+def _place(grid: Grid) -> str:
+    origin, cosines = (" ".join(f"{value:.4g}" for value in values) for values in (grid.origin, grid.direction))
+    return f"{grid.describe()}, origin {origin}, direction {cosines}"
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A registered pair: the transforms with what is known about them, and the moving image drawn on the fixed grid."""
+
+    pair: Pair
+    settings: Settings
+    registration: Registration
+    written: Chain
+    """The forward chain with the rounding of its files, so that every reader of them gets the same image."""
+    warped: Image
+
+
+def solve(
+    pair: Pair,
+    settings: Settings,
+    *,
+    interpolation: Interpolation = Interpolation.LINEAR,
+    default_value: float | None = None,
+    max_memory_gb: float | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Solution:
+    """Register a pair and resample the moving image once, through the whole chain.
+
+    Raises:
+        OutOfMemoryError: the run would need more memory than there is, said before it starts.
+    """
+    require_memory(pair.fixed.grid, pair.moving.grid, settings, max_memory_gb)
+    extra = {} if progress is None else {"progress": progress}
+    with _reproducible(settings):
+        registration = register_images(
+            pair.fixed, pair.moving, settings, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask, initial=pair.initial, **extra
+        )
+    default = fill_value(pair.moving, settings.moving_modality, default_value)
+    written = as_written(registration.forward)
+    return Solution(pair, settings, registration, written, warp_image(pair.moving, pair.fixed.grid, written, interpolation, default))
+
+
+@contextmanager
+def _reproducible(settings: Settings) -> Iterator[None]:
+    """Random numbers from the seed; with ``deterministic`` only algorithms whose result does not depend on timing."""
+    torch.manual_seed(settings.seed)
+    if not settings.deterministic:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    # Asked for by PyTorch for matrix products on a CUDA device; read when the first one is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def warp_inverse(solution: Solution, interpolation: Interpolation, default_value: float | None) -> Image:
+    """The fixed image on the moving grid."""
+    fixed, moving = solution.pair.fixed, solution.pair.moving
+    default = fill_value(fixed, solution.settings.fixed_modality, default_value)
+    return warp_image(fixed, moving.grid, as_written(solution.registration.inverse), interpolation, default)
+
+
+def jacobian_map(solution: Solution, *, logarithm: bool = False) -> Image:
+    """Determinant of x -> x + u(x), the affine left out, or its natural logarithm, on the fixed grid, float32.
+
+    Raises:
+        UsageError: a rigid or affine result, which has no field.
+    """
+    field = solution.registration.field
+    if field is None:
+        raise UsageError("a rigid or affine registration has no Jacobian map: its determinant is the same everywhere")
+    reference = solution.pair.fixed.grid
+    values = resample(determinant(field), field.grid, reference, Chain(), Interpolation.LINEAR, 1.0)
+    if logarithm:
+        values = np.log(np.clip(values, *_JACOBIAN_LIMITS)).astype(np.float32)
+    return Image(values, reference, "log Jacobian" if logarithm else "Jacobian")

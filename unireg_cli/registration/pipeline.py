@@ -1,0 +1,258 @@
+"""One registration from two images to its transforms: prepare -> align -> refine -> finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unireg_cli.errors import InputError
+from unireg_cli.registration.alignment import Problem, View, align, coarser
+from unireg_cli.registration.device import choose_device
+from unireg_cli.registration.finish import at_spacing, fade_out, remove_folds
+from unireg_cli.registration.normalise import decide_modality, foreground, normalise
+from unireg_cli.registration.refinement import Scene, Smoothing, plan_levels, refine
+from unireg_cli.registration.result import Quality, Registration
+from unireg_cli.registration.settings import Settings
+from unireg_cli.registration.starts import candidates
+from unireg_cli.registration.stopwatch import Stopwatch
+from unireg_cli.similarity.measure import Measure, measure
+from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid, Image
+from unireg_cli.spatial.field import field_from_index
+from unireg_cli.spatial.filters import resize_displacement
+from unireg_cli.spatial.inverse import inverse_consistency
+from unireg_cli.spatial.jacobian import determinant, regularity
+from unireg_cli.spatial.resample import resample
+from unireg_cli.types import Effort, Interpolation, Similarity, TransformKind
+
+Progress = Callable[[str, int, int], None]
+
+# Most refinement steps at the two coarse scales and at the finest, by effort.
+_STEPS: dict[Effort, tuple[tuple[int, int], int]] = {
+    Effort.FAST: ((60, 30), 0),
+    Effort.DEFAULT: ((100, 70), 20),
+    Effort.BEST: ((200, 150), 80),
+}
+# Voxels on which the similarity of the report is measured.
+_JUDGE_VOXELS = 1_000_000
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """A progress callback that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Both images normalised, what the metric is, and what was decided on the way."""
+
+    fixed: View
+    moving: View
+    measure: Measure
+    decisions: dict[str, str]
+    foreground: Tensor
+
+
+def register_images(
+    fixed: Image,
+    moving: Image,
+    settings: Settings,
+    *,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    initial: Chain | None = None,
+    progress: Progress = quiet,
+) -> Registration:
+    """Register ``moving`` to ``fixed``.
+
+    Args:
+        fixed: the image whose space the result lives in.
+        moving: the image to be warped.
+        settings: see :class:`Settings`.
+        fixed_mask: where the metric counts (non-zero), on the fixed image's grid.
+        moving_mask: the same for the moving image.
+        initial: fixed -> moving points, LPS mm; part of the result. Replaces ``settings.start``.
+        progress: called as (stage, steps done, steps in all).
+
+    Raises:
+        InputError: an image without contrast or with NaN, an empty mask, or no overlap under the start asked for.
+        GeometryError: a mask on another grid than its image.
+        UsageError: a device that is not there.
+    """
+    watch = Stopwatch()
+    later = Chain() if initial is None else initial.simplified()
+    start = later.steps[0] if len(later.steps) == 1 and isinstance(later.steps[0], Affine) else None
+    if start is not None or not later.steps:
+        later = Chain()
+    with torch.inference_mode():
+        with watch.stage("prepare"):
+            progress("prepare", 0, 1)
+            seen, seen_mask = _through(moving, moving_mask, later, fixed.grid)
+            pair = prepare(fixed, seen, settings, fixed_mask, seen_mask)
+            starts = {"initial transform": start or Affine.identity()}
+            if initial is None:
+                starts = candidates(pair.fixed, pair.moving, settings.start)
+        with watch.stage("align"):
+            affine, origin = align(pair.fixed, pair.moving, starts, settings.transform, pair.measure, _named(progress, "align"))
+            pair.decisions["start"] = origin
+        reference = start or Affine.identity()
+        if settings.transform is not TransformKind.DEFORMABLE:
+            return _linear_result(pair, affine, reference, later, watch)
+        return _deform(fixed, pair, affine, reference, later, settings, watch, progress)
+
+
+def prepare(fixed: Image, moving: Image, settings: Settings, fixed_mask: Image | None, moving_mask: Image | None) -> Prepared:
+    """Normalised views of both images on the device, and the similarity that fits their modalities."""
+    device, why_device = choose_device(settings.device)
+    fixed_modality, why_fixed = decide_modality(fixed, settings.fixed_modality)
+    moving_modality, why_moving = decide_modality(moving, settings.moving_modality)
+    chosen, why = settings.similarity, "asked for"
+    if chosen is Similarity.AUTO:
+        same = fixed_modality is moving_modality
+        chosen, why = (Similarity.LNCC, "both images are of one modality") if same else (Similarity.MIND, "the modalities differ")
+    values = normalise(fixed, fixed_modality)
+    view_fixed = View(values.to(device), fixed.grid, _mask(fixed_mask, fixed, device))
+    view_moving = View(normalise(moving, moving_modality).to(device), moving.grid, _mask(moving_mask, moving, device))
+    decisions = {
+        "fixed_modality": why_fixed,
+        "moving_modality": why_moving,
+        "similarity": f"{chosen.value} ({why})",
+        "device": why_device,
+    }
+    return Prepared(view_fixed, view_moving, measure(chosen), decisions, foreground(values, fixed_modality))
+
+
+def _mask(mask: Image | None, image: Image, device: torch.device) -> Tensor | None:
+    if mask is None:
+        return None
+    if not mask.grid.same_space(image.grid):
+        raise InputError(
+            f"{mask.name}: a mask must lie on the grid of its image; {image.name} has {image.grid.describe()}, "
+            f"the mask {mask.grid.describe()} or another origin or direction; resample it with unireg warp -n nearest"
+        )
+    inside = mask.voxels != 0
+    if not inside.any():
+        raise InputError(f"{mask.name}: the mask is empty; voxels that are not 0 are where the metric counts")
+    return torch.from_numpy(inside.astype(np.float32)).to(device)
+
+
+def _through(moving: Image, mask: Image | None, later: Chain, grid: Grid) -> tuple[Image, Image | None]:
+    """The moving image (and mask) as seen through a non-affine initial transform, on a widened fixed grid; for the metric only."""
+    if not later.steps:
+        return moving, mask
+    margin = [max(2, n // 8) for n in grid.size]
+    wide = grid.padded(margin, margin)
+    fill = float(moving.voxels.min())
+    seen = Image(resample(moving.voxels, moving.grid, wide, later, Interpolation.LINEAR, fill), wide, moving.name)
+    if mask is None:
+        return seen, None
+    return seen, Image(resample(mask.voxels, mask.grid, wide, later, Interpolation.NEAREST), wide, mask.name)
+
+
+def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(stage, done, total)
+
+
+def _linear_result(pair: Prepared, affine: Affine, reference: Affine, later: Chain, watch: Stopwatch) -> Registration:
+    problem = Problem(pair.fixed, pair.moving, _JUDGE_VOXELS, pair.measure)
+    after = problem.value(affine)
+    quality = Quality(pair.measure.name, problem.value(reference), after, after)
+    forward = Chain((affine, *later.steps))
+    pair.decisions["grid"] = f"{problem.grid.describe()} (finest scale of the affine search)"
+    warnings = _gain_warning(quality)
+    return Registration(
+        forward, forward.invert(), affine, None, None, problem.grid, quality, pair.decisions, tuple(warnings), watch.stages
+    )
+
+
+def _deform(
+    fixed: Image,
+    pair: Prepared,
+    affine: Affine,
+    reference: Affine,
+    later: Chain,
+    settings: Settings,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Registration:
+    """The deformable part: refine, finish, judge."""
+    warnings: list[str] = []
+    with watch.stage("refine"):
+        network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
+        pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
+        coarse, finest = _STEPS[settings.effort]
+        levels = plan_levels(network_grid, finest if settings.iterations is None else settings.iterations, coarse)
+        smoothing = Smoothing.from_smoothness(settings.smoothness)
+        displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, smoothing, _named(progress, "refine"))
+        displacement = resize_displacement(displacement, network_grid.shape)
+    with watch.stage("finish"):
+        progress("finish", 0, 3)
+        quality = _similarities(pair, affine, reference, displacement)
+        if quality.similarity_after < quality.similarity_affine:
+            warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
+            displacement = torch.zeros_like(displacement)
+        field, mended = finish_field(displacement, network_grid, fixed.grid, settings.field_spacing)
+        if mended:
+            warnings.append(f"{mended} voxels of the field were close to folding and were smoothed")
+        progress("finish", 1, 3)
+        inverse_field = field.invert()
+        progress("finish", 2, 3)
+        quality = judge_field(quality, field, inverse_field, pair, fixed.grid)
+        progress("finish", 3, 3)
+    warnings += _gain_warning(quality)
+    forward = Chain((field, affine, *later.steps))
+    inverse = Chain((*later.invert().steps, affine.invert(), inverse_field))
+    return Registration(
+        forward, inverse, affine, field, inverse_field, network_grid, quality, pair.decisions, tuple(warnings), watch.stages
+    )
+
+
+def finish_field(displacement: Tensor, network_grid: Grid, fixed_grid: Grid, spacing: str) -> tuple[DisplacementField, int]:
+    """The field to be written: faded out beyond the network grid, at the spacing asked for, without folds."""
+    faded, wide = fade_out(displacement, network_grid)
+    if spacing != "auto":
+        faded, wide = at_spacing(faded, wide, fixed_grid if spacing == "full" else float(spacing))
+    faded, mended = remove_folds(faded)
+    return field_from_index(faded, wide), mended
+
+
+def _similarities(pair: Prepared, affine: Affine, reference: Affine, displacement: Tensor) -> Quality:
+    """Similarity at the start, after the affine and after the refinement, on one grid of moderate size."""
+    grid = coarser(pair.fixed.grid, _JUDGE_VOXELS)
+    nothing = torch.zeros(3, *grid.shape, device=displacement.device)
+    before = Scene(pair.fixed, pair.moving, reference, grid, pair.measure).value(nothing)
+    scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
+    return Quality(pair.measure.name, before, scene.value(nothing), scene.value(resize_displacement(displacement, grid.shape)))
+
+
+def judge_field(
+    quality: Quality, field: DisplacementField, inverse_field: DisplacementField, pair: Prepared, fixed_grid: Grid
+) -> Quality:
+    """``quality`` with what the field itself says, over all of it and inside the fixed image's foreground."""
+    jacobian = determinant(field)
+    inside = _foreground_on(pair.foreground, fixed_grid, field.grid)
+    lengths = np.sqrt(np.square(field.vectors_mm[inside]).sum(-1)) if inside.any() else np.zeros(1)
+    percentiles = {f"p{p}": float(np.percentile(lengths, p)) for p in (50, 95, 99)} | {"max": float(lengths.max())}
+    return Quality(
+        quality.similarity_name,
+        quality.similarity_before,
+        quality.similarity_affine,
+        quality.similarity_after,
+        regularity(jacobian),
+        regularity(jacobian, inside),
+        percentiles,
+        inverse_consistency(field, inverse_field, inside),
+    )
+
+
+def _foreground_on(foreground_map: Tensor, fixed_grid: Grid, grid: Grid) -> np.ndarray:
+    """The fixed foreground on the field's grid, False beyond the fixed field of view."""
+    return resample(foreground_map.numpy(), fixed_grid, grid, Chain(), Interpolation.NEAREST).astype(bool)
+
+
+def _gain_warning(quality: Quality) -> list[str]:
+    if quality.similarity_after <= quality.similarity_before:
+        return [f"the similarity did not rise ({quality.similarity_before:.3f} -> {quality.similarity_after:.3f}); look at the result"]
+    return []

@@ -1,0 +1,150 @@
+"""Diffeomorphic instance optimisation: small invertible steps composed from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unireg_cli.registration.alignment import View, coarser
+from unireg_cli.similarity.measure import Measure
+from unireg_cli.spatial import Affine, Grid
+from unireg_cli.spatial.drawing import draw
+from unireg_cli.spatial.filters import central_difference, gaussian, resize_displacement
+from unireg_cli.spatial.sampling import index_lattice, sample_index
+from unireg_cli.spatial.velocity import compose
+
+# The moving image is drawn this much beyond the network grid on each side, so that tissue from outside can flow in.
+_MARGIN = 0.12
+# A level ends when the similarity has risen by less than this over so many steps.
+_PATIENCE, _ENOUGH = 10, 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """Regularity of the refinement, in voxels of each level: Gaussian of the velocity and of the total displacement."""
+
+    velocity: float
+    field: float
+
+    @classmethod
+    def from_smoothness(cls, smoothness: float) -> Smoothing:
+        """0 follows every detail, 0.5 is the default, 1 is very regular."""
+        return cls(1.2 + 1.6 * smoothness, 0.4 + 1.0 * smoothness)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One scale: its grid and the most steps taken there."""
+
+    grid: Grid
+    steps: int
+
+
+class Scene:
+    """A pair at one scale: fixed features on the level's grid, moving features on the same lattice with a margin."""
+
+    def __init__(self, fixed: View, moving: View, affine: Affine, grid: Grid, measure: Measure) -> None:
+        identity = Affine.identity()
+        margin = [max(2, round(_MARGIN * n)) for n in grid.size]
+        wide = grid.padded(margin, margin)
+        values, known = draw(moving.values, moving.grid, wide, affine)
+        if moving.mask is not None:
+            known = known * draw(moving.mask, moving.grid, wide, affine)[0]
+        self.comparison = measure.comparison
+        self.fixed = measure.features(draw(fixed.values, fixed.grid, grid, identity)[0])
+        self.fixed_weight = None if fixed.mask is None else draw(fixed.mask, fixed.grid, grid, identity)[0]
+        stack = torch.cat((measure.features(values), known[None]))
+        # Channels last: all features of a voxel come from one cache line.
+        self.moving = stack.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+        self.lattice = index_lattice(grid.shape, device=fixed.values.device)
+        self.wide_lattice = self.lattice + self.lattice.new_tensor([float(m) for m in margin])
+
+    def moved(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
+        """Moving features (C, D, H, W) at x + u(x), and where both images are known (D, H, W)."""
+        read = sample_index(self.moving, self.wide_lattice + displacement.permute(1, 2, 3, 0))
+        weight = read[-1] if self.fixed_weight is None else read[-1] * self.fixed_weight
+        return read[:-1], weight
+
+    def value(self, displacement: Tensor) -> float:
+        """Similarity under ``displacement`` (3, D, H, W), voxels."""
+        return self.comparison.value(self.fixed, *self.moved(displacement))
+
+    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+        """Similarity and its unsmoothed ascent direction for phi <- phi o (id + v): (3, D, H, W).
+
+        The derivative by v is the derivative by the warped image times that image's own slope: no gradient goes
+        through the sampling.
+        """
+        moved, weight = self.moved(displacement)
+        value, by_voxel = self.comparison.value_and_gradient(self.fixed, moved, weight)
+        if len(moved) == 1:
+            return float(value), central_difference(moved[0]).mul_(by_voxel)
+        return float(value), torch.einsum("acdhw,cdhw->adhw", central_difference(moved), by_voxel)
+
+
+def plan_levels(grid: Grid, finest_steps: int, coarse_steps: tuple[int, int], finest_spacing: float = 0.0) -> list[Level]:
+    """Scales from coarse to fine: voxels about 4, 2 and 1 times the grid's smallest edge.
+
+    Axes that are already coarser keep their voxels and no axis falls below 8 voxels (or its own size), so thin stacks
+    and tiny crops keep what the filters need; a scale that would repeat its neighbour is left out. Scales finer than
+    ``finest_spacing`` mm are left out too.
+    """
+    edge = min(grid.spacing)
+    levels: list[Level] = []
+    for factor, steps in ((4, coarse_steps[0]), (2, coarse_steps[1]), (1, finest_steps)):
+        level = grid if factor == 1 else coarser(grid, spacing=edge * factor)
+        if steps == 0 or factor * edge < finest_spacing:
+            continue
+        if levels and levels[-1].grid == level:
+            levels.pop()
+        levels.append(Level(level, steps))
+    return levels
+
+
+def refine(
+    fixed: View,
+    moving: View,
+    affine: Affine,
+    levels: list[Level],
+    measure: Measure,
+    smoothing: Smoothing,
+    report: Callable[[int, int], None],
+) -> Tensor:
+    """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x)."""
+    total, done = sum(level.steps for level in levels), 0
+    displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device)
+    for level in levels:
+        scene = Scene(fixed, moving, affine, level.grid, measure)
+        displacement = resize_displacement(displacement, level.grid.shape)
+        for step in climb_level(scene, level.steps, displacement, smoothing):
+            displacement = step
+            done += 1
+            report(done, total)
+        done = sum(before.steps for before in levels[: levels.index(level) + 1])
+    return displacement
+
+
+def climb_level(scene: Scene, steps: int, displacement: Tensor, smoothing: Smoothing) -> Iterator[Tensor]:
+    """The displacement after each step at one scale; ends early when the similarity stops rising.
+
+    phi <- phi o (id + v), v scaled to a largest length that starts at one voxel and shrinks when a step overshoots:
+    with |v| <= 1 voxel and its Gaussian smoothing every step is invertible.
+    """
+    length, history = 1.0, [float("-inf")]
+    for _ in range(steps):
+        value, velocity = scene.velocity(displacement)
+        if value < history[-1]:
+            length = max(0.7 * length, 0.2)
+        history.append(value)
+        if len(history) > _PATIENCE and value - history[-_PATIENCE] < _ENOUGH:
+            return
+        velocity = gaussian(velocity, (smoothing.velocity,) * 3)
+        longest = float(velocity.square().sum(dim=0).amax()) ** 0.5
+        if longest <= 0:
+            return
+        displacement = compose(displacement, velocity.mul_(length / longest), scene.lattice)
+        displacement = gaussian(displacement, (smoothing.field,) * 3)
+        yield displacement

@@ -1,0 +1,39 @@
+"""Time and memory of each stage."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from unireg_cli.registration.result import Stage
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far in MiB; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class Stopwatch:
+    """Collects one :class:`Stage` per ``with stopwatch.stage(name)`` block."""
+
+    def __init__(self) -> None:
+        self._stages: list[Stage] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as the stage ``name``."""
+        begin = time.perf_counter()
+        yield
+        self._stages.append(Stage(name, time.perf_counter() - begin, peak_memory_mb()))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The finished stages in order."""
+        return tuple(self._stages)

@@ -1,0 +1,67 @@
+"""Modality-independent descriptors (MIND-SSC) and their squared difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unireg_cli.spatial.filters import box_sum
+
+# The six neighbours of a voxel (z, y, x) and the twelve pairs of them that are not opposite each other.
+_NEIGHBOURS = ((0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0))
+_PAIRS = tuple((a, b) for a in range(6) for b in range(a + 1, 6) if a // 2 != b // 2)
+
+
+def descriptors(values: Tensor, radius: int = 1, reach: int = 2) -> Tensor:
+    """Self-similarity context of every voxel: (D, H, W) -> (12, D, H, W), each in (0, 1].
+
+    Patch distances between pairs of neighbours ``reach`` voxels away, divided by their local mean and put through
+    exp(-x): what is left is the shape of the neighbourhood, whatever contrast drew it.
+
+    Source:
+        Heinrich et al., "Towards realtime multimodal fusion for image-guided interventions using self-similarities",
+        MICCAI 2013.
+    """
+    shifted = [_shift(values, [reach * s for s in offset]) for offset in _NEIGHBOURS]
+    windows = (radius,) * 3
+    distances = torch.stack([box_sum((shifted[a] - shifted[b]).square_(), windows) for a, b in _PAIRS])
+    distances -= distances.amin(dim=0)
+    spread = distances.mean(dim=0)
+    typical = spread.mean()
+    # Bounded as in the paper, so that flat regions and sharp edges keep a sane scale.
+    spread = spread.clamp(typical * 1e-3 + 1e-12, typical * 1e3 + 1e-12)
+    return distances.div_(spread).neg_().exp_()
+
+
+def _shift(values: Tensor, offset: list[int]) -> Tensor:
+    """values(x + offset), edge values repeated; offset in (z, y, x) voxels."""
+    for axis, step in enumerate(offset):
+        if step:
+            count = values.shape[axis]
+            index = (torch.arange(count, device=values.device) + step).clamp_(0, count - 1)
+            values = values.index_select(axis, index)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorDistance:
+    """1 - mean squared difference of descriptor channels, a similarity of at most 1."""
+
+    def value_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Similarity and its derivative by ``moved`` times the number of voxels; both (C, D, H, W), weight (D, H, W).
+
+        Unknown voxels count as having the worst descriptor distance seen in practice (0.25).
+        """
+        difference = fixed - moved
+        local = difference.square().mean(dim=0)
+        gradient = difference.mul_(2.0 / len(fixed))
+        if weight is not None:
+            local = 0.25 + (local - 0.25) * weight
+            gradient *= weight
+        return 1 - local.mean(), gradient
+
+    def value(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> float:
+        """As :meth:`value_and_gradient`, the similarity alone."""
+        return float(self.value_and_gradient(fixed, moved, weight)[0])

@@ -1,0 +1,52 @@
+"""Float32 images redrawn on other grids for the optimiser: fast, smoothed against aliasing, affine maps only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unireg_cli.spatial.affine import Affine
+from unireg_cli.spatial.filters import gaussian
+from unireg_cli.spatial.grid import Grid
+from unireg_cli.spatial.sampling import index_lattice, sample_index
+from unireg_cli.types import FloatArray
+
+
+def index_map(image: Grid, target: Grid, affine: Affine) -> FloatArray:
+    """4 x 4: index on ``target`` -> continuous index on ``image``; ``affine`` maps target points to image points, LPS mm."""
+    return np.asarray(image.index_from_lps @ affine.matrix @ target.lps_from_index)
+
+
+def map_lattice(lattice: Tensor, matrix: FloatArray) -> Tensor:
+    """Voxel indices (..., 3) through a 4 x 4 index map, float32."""
+    linear = torch.as_tensor(np.ascontiguousarray(matrix[:3, :3].T), dtype=lattice.dtype, device=lattice.device)
+    offset = torch.as_tensor(matrix[:3, 3], dtype=lattice.dtype, device=lattice.device)
+    return torch.addmm(offset, lattice.reshape(-1, 3), linear).reshape(lattice.shape)
+
+
+def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine) -> tuple[Tensor, Tensor]:
+    """``values`` (D, H, W) on ``grid`` pulled onto ``target`` through ``affine``, and where it is known (1) or outside (0).
+
+    Where the target is coarser the image is smoothed first to the target's voxel size. Outside the image edge values repeat.
+    """
+    matrix = index_map(grid, target, affine)
+    step = np.abs(matrix[:3, :3]).max(axis=1)
+    sigma = [0.5 * math.sqrt(max(s * s - 1, 0.0)) for s in step]
+    smooth = gaussian(values, (sigma[2], sigma[1], sigma[0]))
+    index = map_lattice(index_lattice(target.shape, device=values.device), matrix)
+    return sample_index(smooth[None], index)[0], known_inside(index, grid.size)
+
+
+def known_inside(index_xyz: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """1 where a continuous index is within half a voxel of the image's voxel centres, else 0: (..., 3) -> (...), float32."""
+    # Distance from the middle, axis by axis, against half the extent: no (..., 3) boolean is made.
+    known: Tensor | None = None
+    for axis in range(3):
+        half = size[axis] / 2
+        inside = (index_xyz[..., axis] - (half - 0.5)).abs() < half
+        known = inside if known is None else known & inside
+    assert known is not None  # three axes, always
+    return known.to(index_xyz.dtype)
