@@ -103,18 +103,18 @@ def solve(
 @contextmanager
 def _reproducible(settings: Settings) -> Iterator[None]:
     """Random numbers from the seed; with ``deterministic`` only algorithms whose result does not depend on timing."""
-    torch.manual_seed(settings.seed)
-    if not settings.deterministic:
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
     # Asked for by PyTorch for matrix products on a CUDA device; read when the first one is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    # The caller's own random numbers go on as if nothing had been drawn.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        torch.use_deterministic_algorithms(before or settings.deterministic)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
 
 
 def warp_inverse(solution: Solution, interpolation: Interpolation, default_value: float | None) -> Image:

@@ -12,7 +12,7 @@ import pytest
 from unireg_cli.spatial import Grid
 
 GRID = Grid.from_arrays((22, 20, 18), (1.5, 1.5, 1.5), (-16.0, -15.0, -13.0), np.eye(3))
-WORDS = ("register", "--pairs", "pairs.csv", "--transform", "affine", "--threads", "1")
+WORDS = ("register", "--pairs", "pairs.csv", "--transform", "rigid", "--init", "none", "--threads", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -62,14 +62,14 @@ def test_resume_with_other_options_is_no_success(unireg):
 
 def test_a_cell_goes_before_the_flag_and_an_empty_one_does_not(unireg):
     table(
-        ("fix.nii.gz", "one.nii.gz", "a_", "rigid", "none"), ("fix.nii.gz", "two.nii.gz", "", "", ""),
+        ("fix.nii.gz", "one.nii.gz", "a_", "affine", "header"), ("fix.nii.gz", "two.nii.gz", "", "", ""),
         header=("fixed", "moving", "output", "transform", "init"),
     )  # fmt: skip
     done = unireg(*WORDS, "--dry-run", "--json")
     assert done.code == 0, done.err
     first, second = (run["options"] for run in json.loads(done.out)["runs"])
-    assert (first["settings"]["transform"], first["settings"]["start"], first["output"]) == ("rigid", "none", "a_")
-    assert (second["settings"]["transform"], second["settings"]["start"], second["output"]) == ("affine", "auto", "two_to_fix")
+    assert (first["settings"]["transform"], first["settings"]["start"], first["output"]) == ("affine", "header", "a_")
+    assert (second["settings"]["transform"], second["settings"]["start"], second["output"]) == ("rigid", "none", "two_to_fix")
     assert {path.name for path in Path().iterdir()} == {"fix.nii.gz", "one.nii.gz", "two.nii.gz", "pairs.csv"}
 
 
