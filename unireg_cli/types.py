@@ -70,3 +70,10 @@ class Effort(StrEnum):
     FAST = "fast"
     DEFAULT = "default"
     BEST = "best"
+
+
+class Mode(StrEnum):
+    """Registration type: two people, or one person twice."""
+
+    INTER = "inter"
+    INTRA = "intra"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unireg_cli.similarity.measure import Measure
+from unireg_cli.similarity.measure import Measure, overlap
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw, index_map, known_inside, map_lattice
 from unireg_cli.spatial.filters import central_difference
@@ -46,6 +46,7 @@ class Problem:
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, self.grid, identity)[0])
         self.fixed_mask = None if fixed.mask is None else draw(fixed.mask, fixed.grid, self.grid, identity)[0]
+        self.possible = float(self.grid.voxels if self.fixed_mask is None else self.fixed_mask.sum())
         features = measure.features(draw(moving.values, moving.grid, self.moving_grid, identity)[0])
         channels = [features, central_difference(features).flatten(0, 1)]
         if moving.mask is not None:
@@ -57,19 +58,20 @@ class Problem:
     def value(self, affine: Affine) -> float:
         """Similarity under ``affine``."""
         moved, weight, _ = self._read(affine)
-        return self.comparison.value(self.fixed, moved, weight)
+        return float(self.comparison.total(self.fixed, moved, weight)) / overlap(weight, self.possible)
 
     def value_and_gradient(self, affine: Affine) -> tuple[float, FloatArray]:
         """Similarity and its derivative by the upper 3 x 4 of the matrix (LPS mm)."""
         moved, weight, slopes = self._read(affine)
-        value, by_voxel = self.comparison.value_and_gradient(self.fixed, moved, weight)
+        total, by_voxel = self.comparison.total_and_gradient(self.fixed, moved, weight)
+        voxels = overlap(weight, self.possible)
         force = (slopes * by_voxel).sum(dim=1).reshape(3, -1)
         places = torch.cat((self.lattice.reshape(-1, 3), torch.ones_like(self.lattice.reshape(-1, 3)[:, :1])), dim=1)
         # d value / d (index map); chain rule through index_from_lps A lps_from_index on both sides.
         by_index_map = np.zeros((4, 4))
-        by_index_map[:3] = (force @ places).double().cpu().numpy() / self.grid.voxels
+        by_index_map[:3] = (force @ places).double().cpu().numpy() / voxels
         by_matrix = self.moving_grid.index_from_lps.T @ by_index_map @ self.grid.lps_from_index.T
-        return float(value), by_matrix[:3]
+        return float(total) / voxels, by_matrix[:3]
 
     def _read(self, affine: Affine) -> tuple[Tensor, Tensor, Tensor]:
         index = map_lattice(self.lattice, index_map(self.moving_grid, self.grid, affine))

@@ -11,8 +11,10 @@ from unireg_cli.spatial import Grid
 from unireg_cli.spatial.filters import gaussian, resize_displacement
 from unireg_cli.spatial.jacobian import index_determinant
 
-# The fade's slope times its length is at most this (smoothstep); the margin is chosen so that the map stays monotonic.
-_FADE_SLOPE = 1.5
+# Where three faces meet, the slopes of the three fades (smoothsteps) times their lengths sum to at most this.
+_FADE_SLOPE = 2.12
+# The margin is longer than it must be by this factor, so that the map stays monotonic there and clear of folding.
+_FADE_ROOM = 1.15
 # Determinants below this are smoothed away before writing.
 _LEAST_DETERMINANT = 0.02
 
@@ -22,7 +24,7 @@ def fade_out(displacement: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
 
     ITK takes a displacement field for the identity outside its buffer, so a field that is not zero at its edge tears
     the image there. Beyond the network grid the edge value continues and fades out; the margin of each side grows with
-    the displacement there (twice the outward part, so that the fade cannot fold).
+    the displacement there (two and a half times the outward part, so that the fade cannot fold).
 
     Args:
         displacement: (3, D, H, W), voxels of ``grid``, channels x, y, z.
@@ -53,7 +55,7 @@ def _margins(displacement: Tensor) -> tuple[list[int], list[int]]:
             face = displacement.select(3 - axis, side)
             outward = float((-face[axis] if side == 0 else face[axis]).amax())
             shear = float(face.abs().amax())
-            margins.append(max(3, math.ceil(4 / 3 * _FADE_SLOPE * max(outward, 0.0)) + 1, math.ceil(shear)))
+            margins.append(max(3, math.ceil(_FADE_ROOM * _FADE_SLOPE * max(outward, 0.0)) + 1, math.ceil(shear)))
     return low, high
 
 

@@ -30,11 +30,11 @@ from unireg_cli.types import Effort, Interpolation, Similarity, TransformKind
 
 Progress = Callable[[str, int, int], None]
 
-# Most refinement steps at the two coarse scales and at the finest, by effort.
-_STEPS: dict[Effort, tuple[tuple[int, int], int]] = {
-    Effort.FAST: ((60, 30), 0),
-    Effort.DEFAULT: ((100, 70), 20),
-    Effort.BEST: ((200, 150), 80),
+# Most refinement steps per scale, coarsest first, by effort.
+_STEPS: dict[Effort, tuple[int, ...]] = {
+    Effort.FAST: (60, 40, 20, 0),
+    Effort.DEFAULT: (60, 100, 70, 20),
+    Effort.BEST: (200, 200, 150, 80),
 }
 # Voxels on which the similarity of the report is measured.
 _JUDGE_VOXELS = 1_000_000
@@ -182,8 +182,8 @@ def _deform(
     with watch.stage("refine"):
         network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
         pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
-        coarse, finest = _STEPS[settings.effort]
-        levels = plan_levels(network_grid, finest if settings.iterations is None else settings.iterations, coarse)
+        *coarse, finest = _STEPS[settings.effort]
+        levels = plan_levels(network_grid, (*coarse, finest if settings.iterations is None else settings.iterations))
         smoothing = Smoothing.from_smoothness(settings.smoothness)
         displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, smoothing, _named(progress, "refine"))
         displacement = resize_displacement(displacement, network_grid.shape)

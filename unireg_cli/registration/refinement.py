@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.registration.alignment import View, coarser
-from unireg_cli.similarity.measure import Measure
+from unireg_cli.similarity.measure import Measure, overlap
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.filters import central_difference, gaussian, resize_displacement
@@ -32,7 +32,7 @@ class Smoothing:
     @classmethod
     def from_smoothness(cls, smoothness: float) -> Smoothing:
         """0 follows every detail, 0.5 is the default, 1 is very regular."""
-        return cls(1.2 + 1.6 * smoothness, 0.4 + 1.0 * smoothness)
+        return cls(1.25 + smoothness, 0.4 + 0.8 * smoothness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Scene:
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, grid, identity)[0])
         self.fixed_weight = None if fixed.mask is None else draw(fixed.mask, fixed.grid, grid, identity)[0]
+        self.possible = float(grid.voxels if self.fixed_weight is None else self.fixed_weight.sum())
         stack = torch.cat((measure.features(values), known[None]))
         # Channels last: all features of a voxel come from one cache line.
         self.moving = stack.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
@@ -70,7 +71,8 @@ class Scene:
 
     def value(self, displacement: Tensor) -> float:
         """Similarity under ``displacement`` (3, D, H, W), voxels."""
-        return self.comparison.value(self.fixed, *self.moved(displacement))
+        moved, weight = self.moved(displacement)
+        return float(self.comparison.total(self.fixed, moved, weight)) / overlap(weight, self.possible)
 
     def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
         """Similarity and its unsmoothed ascent direction for phi <- phi o (id + v): (3, D, H, W).
@@ -79,29 +81,28 @@ class Scene:
         through the sampling.
         """
         moved, weight = self.moved(displacement)
-        value, by_voxel = self.comparison.value_and_gradient(self.fixed, moved, weight)
+        total, by_voxel = self.comparison.total_and_gradient(self.fixed, moved, weight)
+        value = float(total) / overlap(weight, self.possible)
         if len(moved) == 1:
-            return float(value), central_difference(moved[0]).mul_(by_voxel)
-        return float(value), torch.einsum("acdhw,cdhw->adhw", central_difference(moved), by_voxel)
+            return value, central_difference(moved[0]).mul_(by_voxel)
+        return value, torch.einsum("acdhw,cdhw->adhw", central_difference(moved), by_voxel)
 
 
-def plan_levels(grid: Grid, finest_steps: int, coarse_steps: tuple[int, int], finest_spacing: float = 0.0) -> list[Level]:
-    """Scales from coarse to fine: voxels about 4, 2 and 1 times the grid's smallest edge.
+def plan_levels(grid: Grid, steps: tuple[int, ...]) -> list[Level]:
+    """Scales from coarse to fine, voxels about ..., 4, 2 and 1 times the grid's smallest edge; ``steps`` coarsest first.
 
     Axes that are already coarser keep their voxels and no axis falls below 8 voxels (or its own size), so thin stacks
-    and tiny crops keep what the filters need; a scale that would repeat its neighbour is left out. Scales finer than
-    ``finest_spacing`` mm are left out too.
+    and tiny crops keep what the filters need; a scale that would repeat its neighbour, or has no steps, is left out.
     """
-    edge = min(grid.spacing)
     levels: list[Level] = []
-    for factor, steps in ((4, coarse_steps[0]), (2, coarse_steps[1]), (1, finest_steps)):
-        level = grid if factor == 1 else coarser(grid, spacing=edge * factor)
-        if steps == 0 or factor * edge < finest_spacing:
-            continue
+    for n, count in enumerate(steps):
+        factor = 2 ** (len(steps) - 1 - n)
+        level = grid if factor == 1 else coarser(grid, spacing=min(grid.spacing) * factor)
         if levels and levels[-1].grid == level:
             levels.pop()
-        levels.append(Level(level, steps))
-    return levels
+        if count:
+            levels.append(Level(level, count))
+    return levels or [Level(grid, 0)]
 
 
 def refine(

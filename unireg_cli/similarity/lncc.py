@@ -12,7 +12,7 @@ from unireg_cli.spatial.filters import box_sum
 
 @dataclass(frozen=True, slots=True)
 class Lncc:
-    """Mean of cc^2 over the voxels of a fixed image, cc the correlation of two images in a small window.
+    """cc^2 summed over the voxels of a fixed image, cc the correlation of two images in a small window.
 
     ``radius`` is the window's half width in voxels, (z, y, x). ``floor`` is the variance (of images scaled to about
     [0, 1]) that a window must clearly exceed to count as structure: constant windows score 0 instead of noise.
@@ -26,46 +26,35 @@ class Lncc:
     radius: tuple[int, int, int] = (2, 2, 2)
     floor: float = 1e-4
 
-    def value_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Similarity (scalar, 0..1, higher is better) and its derivative by every voxel of ``moved``.
+    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum of cc^2 over all voxels (mean over channels) and its derivative by every voxel of ``moved``.
 
         Args:
             fixed: (C, D, H, W) float32 scaled to about [0, 1].
             moved: same shape, the warped moving image.
-            weight: (D, H, W), 0..1: where both images are known. Voxels without weight count as unlike, so that
-                sliding out of view never pays; the derivative is of the sum over voxels divided by their number.
+            weight: (D, H, W), 0..1: where both images are known; taken as constant in the derivative.
         """
         local, a, b, mean_fixed, mean_moved = self._statistics(fixed, moved, weight)
         parts = box_sum(torch.stack((a, b, b * mean_moved - a * mean_fixed)), self.radius)
         gradient = torch.addcmul(parts[2], fixed, parts[0]).addcmul_(moved, parts[1], value=-1)
-        if weight is not None:
-            gradient *= weight
-        return local.mean(), gradient
+        return local.sum() / len(fixed), gradient.mul_(weight / len(fixed))
 
-    def value(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> float:
-        """As :meth:`value_and_gradient`, the similarity alone."""
-        return float(self._statistics(fixed, moved, weight)[0].mean())
+    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+        """As :meth:`total_and_gradient`, the sum alone."""
+        return self._statistics(fixed, moved, weight)[0].sum() / len(fixed)
 
-    def _statistics(self, fixed: Tensor, moved: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _statistics(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """cc^2 per voxel, the coefficients a and b of the gradient, and both window means."""
-        if weight is None:
-            known: Tensor = torch.ones_like(fixed)
-            weighted_fixed, weighted_moved = fixed, moved
-        else:
-            known, weighted_fixed, weighted_moved = weight.expand_as(fixed), fixed * weight, moved * weight
-        sums = box_sum(
-            torch.stack((known, weighted_fixed, weighted_moved, weighted_fixed * fixed, weighted_moved * moved, weighted_fixed * moved)),
-            self.radius,
-        )
+        weighted_fixed, weighted_moved = fixed * weight, moved * weight
+        squares = weighted_fixed * fixed, weighted_moved * moved, weighted_fixed * moved
+        sums = box_sum(torch.stack((weight.expand_as(fixed), weighted_fixed, weighted_moved, *squares)), self.radius)
         count = sums[0].clamp_min(1.0)
         mean_fixed, mean_moved = sums[1] / count, sums[2] / count
         floor = count * self.floor
         variance_fixed = torch.addcmul(sums[3], sums[1], mean_fixed, value=-1).clamp_min_(0) + floor
         variance_moved = torch.addcmul(sums[4], sums[2], mean_moved, value=-1).clamp_min_(0) + floor
         covariance = torch.addcmul(sums[5], sums[1], mean_moved, value=-1)
-        a = covariance / (variance_fixed * variance_moved)
-        if weight is not None:
-            a *= weight
+        a = covariance / (variance_fixed * variance_moved) * weight
         local = a * covariance
         a *= 2
         b = a * covariance / variance_moved

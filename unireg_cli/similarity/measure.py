@@ -16,11 +16,20 @@ from unireg_cli.types import Similarity
 class Comparison(Protocol):
     """Compares two stacks of feature images (C, D, H, W); higher is better, 1 is equal."""
 
-    def value_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Similarity (scalar) and its derivative by ``moved`` times the number of voxels."""
+    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity summed over the voxels with ``weight`` (D, H, W), and its derivative by ``moved``."""
 
-    def value(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> float:
-        """The similarity alone."""
+    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+        """The sum alone."""
+
+
+def overlap(weight: Tensor, possible: float) -> float:
+    """What a summed similarity is divided by: the voxels known in both images, but at least half of those possible.
+
+    A mean over the overlap does not reward a larger overlap; the lower bound keeps images from sliding apart until
+    only a few well matched voxels are left.
+    """
+    return max(float(weight.sum()), possible / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,21 +47,17 @@ def _shift(values: Tensor, offset: list[int]) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DescriptorDistance:
-    """1 - mean squared difference of descriptor channels, a similarity of at most 1."""
+    """1 - mean squared difference of descriptor channels per voxel, summed: a similarity of at most 1 a voxel."""
 
-    def value_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Similarity and its derivative by ``moved`` times the number of voxels; both (C, D, H, W), weight (D, H, W).
+    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum over voxels and its derivative by ``moved``; images (C, D, H, W), weight (D, H, W)."""
+        difference = (fixed - moved).mul_(weight)
+        return self._sum(difference, weight), difference.mul_(2.0 / len(fixed))
 
-        Unknown voxels count as having the worst descriptor distance seen in practice (0.25).
-        """
-        difference = fixed - moved
-        local = difference.square().mean(dim=0)
-        gradient = difference.mul_(2.0 / len(fixed))
-        if weight is not None:
-            local = 0.25 + (local - 0.25) * weight
-            gradient *= weight
-        return 1 - local.mean(), gradient
+    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+        """As :meth:`total_and_gradient`, the sum alone. Weights other than 0 and 1 count squared in the distance."""
+        return self._sum((fixed - moved).mul_(weight), weight)
 
-    def value(self, fixed: Tensor, moved: Tensor, weight: Tensor | None = None) -> float:
-        """As :meth:`value_and_gradient`, the similarity alone."""
-        return float(self.value_and_gradient(fixed, moved, weight)[0])
+    @staticmethod
+    def _sum(difference: Tensor, weight: Tensor) -> Tensor:
+        return weight.sum() - difference.square().sum() / len(difference)
