@@ -22,13 +22,15 @@ ALLOWED = {
     "similarity": FLOOR | {"spatial"},
     "registration": FLOOR | {"spatial", "similarity"},
     "phantom": FLOOR | {"spatial"},
+    "model": FLOOR | {"spatial"},
+    "evaluation": FLOOR | {"spatial"},
     "report": FLOOR | {"spatial", "similarity", "registration", "io"},
     "io": FLOOR | {"spatial", "registration"},
 }
 FILE_LIBRARIES = {"SimpleITK", "nibabel", "h5py"}
 TERMINAL_LIBRARIES = {"typer", "rich", "click"}
 # Images handed over as objects of these libraries, and ITK's number of threads: no files.
-OBJECT_LIBRARIES = {"api.py": {"SimpleITK"}, "exchange.py": {"SimpleITK", "nibabel"}, "commands/resources.py": {"SimpleITK"}}
+OBJECT_LIBRARIES = {"api.py": {"SimpleITK"}, "commands/resources.py": {"SimpleITK"}}
 TOP = {"app.py", "__main__.py"}
 
 

@@ -13,7 +13,7 @@ from unireg_cli.commands.pair_files import Run, Watch, make_record, solve_as_ask
 from unireg_cli.commands.resources import Threads, apply_threads, resolve_threads
 from unireg_cli.commands.session import Progress, collected_warnings
 from unireg_cli.errors import UsageError
-from unireg_cli.exchange import as_image, like, name_of
+from unireg_cli.io.exchange import as_image, like, name_of
 from unireg_cli.io.header import HeaderChoice
 from unireg_cli.options import RegisterOptions, TransformSpec, choice
 from unireg_cli.options import interpolation as interpolation_named

@@ -1,4 +1,4 @@
-"""Two images, their masks and a start: checked, registered, and what is drawn from the result."""
+"""Two images, their masks and a start: registered, and what is drawn from the result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unireg_cli.errors import InputError, UsageError
+from unireg_cli.errors import UsageError
 from unireg_cli.io.transforms import as_written
 from unireg_cli.registration.memory import require_memory
 from unireg_cli.registration.pipeline import register_images
 from unireg_cli.registration.result import Registration
 from unireg_cli.registration.settings import Settings
-from unireg_cli.spatial import Chain, Grid, Image
+from unireg_cli.spatial import Chain, Image
 from unireg_cli.spatial.jacobian import determinant
 from unireg_cli.spatial.resample import resample
 from unireg_cli.types import Interpolation
@@ -28,39 +28,13 @@ _JACOBIAN_LIMITS = (1e-3, 1e3)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The images of one registration. ``initial`` maps fixed points to moving points, LPS mm.
-
-    Raises:
-        InputError: a mask that is empty or on another grid than its image, or an image without any contrast.
-    """
+    """The images of one registration. ``initial`` maps fixed points to moving points, LPS mm."""
 
     fixed: Image
     moving: Image
     fixed_mask: Image | None = None
     moving_mask: Image | None = None
     initial: Chain | None = None
-
-    def __post_init__(self) -> None:
-        for image, mask, flag in ((self.fixed, self.fixed_mask, "--fixed-mask"), (self.moving, self.moving_mask, "--moving-mask")):
-            if image.voxels.min() == image.voxels.max():
-                raise InputError(f"{image.name}: every voxel has the value {image.voxels.flat[0]:g}; there is nothing to register")
-            if mask is not None:
-                _check_mask(image, mask, flag)
-
-
-def _check_mask(image: Image, mask: Image, flag: str) -> None:
-    if not mask.grid.same_space(image.grid):
-        raise InputError(
-            f"{flag} {mask.name}: its grid ({_place(mask.grid)}) is not that of the image {image.name} ({_place(image.grid)}); "
-            "resample the mask onto the image's grid by nearest neighbour, or draw it there"
-        )
-    if not mask.voxels.any():
-        raise InputError(f"{flag} {mask.name}: the mask is empty, so nothing would count; draw it again or leave it out")
-
-
-def _place(grid: Grid) -> str:
-    origin, cosines = (" ".join(f"{value:.4g}" for value in values) for values in (grid.origin, grid.direction))
-    return f"{grid.describe()}, origin {origin}, direction {cosines}"
 
 
 @dataclass(frozen=True, slots=True)

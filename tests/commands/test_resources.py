@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from unireg_cli.commands import resources
-from unireg_cli.commands.resources import apply_threads, peak_memory_mb, resolve_threads
+from unireg_cli.commands.resources import apply_threads, resolve_threads
 from unireg_cli.errors import UsageError
 
 
@@ -45,8 +45,3 @@ def test_less_than_one_is_refused():
 def test_torch_and_itk_obey():
     apply_threads(resolve_threads(1))
     assert torch.get_num_threads() == 1 and sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
-
-
-def test_peak_memory_is_in_megabytes():
-    peak = peak_memory_mb()
-    assert peak is not None and 50 < peak < 50_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 
 from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid, Image
 
@@ -57,3 +58,18 @@ def corner_error_voxels(grid: Grid, found: Affine, truth: Affine) -> float:
     """Largest distance of the eight mapped corners of the field of view, in the grid's smallest voxel edge."""
     corners = grid.corners_lps()
     return float(np.linalg.norm(found.map(corners) - truth.map(corners), axis=1).max() / min(grid.spacing))
+
+
+def texture(reach_mm: float, grain_mm: float = 4.0, seed: int = 0) -> Scene:
+    """Structure everywhere within ``reach_mm`` of the origin (a cube) and on: smoothed noise, 100..1000, read by scipy's cubic spline."""
+    step = grain_mm / 2
+    count = int(np.ceil(2 * reach_mm / step)) + 1
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(count,) * 3), 2.0, mode="wrap")
+    low, high = np.percentile(noise, (1, 99))
+    coefficients = ndimage.spline_filter(np.clip(100 + 900 * (noise - low) / (high - low), 100, 1000), mode="mirror")
+
+    def scene(points: np.ndarray) -> np.ndarray:
+        places = (points.reshape(-1, 3).T + reach_mm) / step
+        return ndimage.map_coordinates(coefficients, places, mode="mirror", prefilter=False).reshape(points.shape[:-1])
+
+    return scene

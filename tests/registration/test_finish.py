@@ -35,7 +35,9 @@ def inside(wide: Grid, grid: Grid) -> tuple[slice, ...]:
     return tuple(slice(int(s), int(s) + n) for s, n in zip(start[::-1], grid.shape, strict=True))
 
 
-@pytest.mark.parametrize("values", [(0.0, 0.0, 0.0), (10.0, 0.0, 0.0), (0.0, -10.0, 0.0), (0.3, 0.0, 10.0), (10.0, -8.0, 6.0), (-10.0, -10.0, -10.0)])
+@pytest.mark.parametrize(
+    "values", [(0.0, 0.0, 0.0), (10.0, 0.0, 0.0), (0.0, -10.0, 0.0), (0.3, 0.0, 10.0), (10.0, -8.0, 6.0), (-10.0, -10.0, -10.0)]
+)
 def test_a_shifted_field_of_view_fades_without_a_fold(values: tuple[float, float, float]) -> None:
     displacement = constant(*values)
     kept = displacement.clone()

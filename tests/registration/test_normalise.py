@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from scenes import cube
+from scipy import ndimage
 
 from unireg_cli.errors import InputError
 from unireg_cli.registration.normalise import decide_modality, foreground, normalise

@@ -13,7 +13,7 @@ from typing import Any
 
 from unireg_cli.commands.chain_files import read_chain
 from unireg_cli.commands.outputs import check_inputs, staged
-from unireg_cli.commands.resources import Threads, peak_memory_mb
+from unireg_cli.commands.resources import Threads
 from unireg_cli.commands.session import Progress, collected_warnings
 from unireg_cli.errors import QualityGateError, UsageError
 from unireg_cli.io.images import read_image, write_image
@@ -22,6 +22,7 @@ from unireg_cli.io.transforms import apply_commands, transform_paths, write_tran
 from unireg_cli.options import RegisterOptions, ants_name
 from unireg_cli.pair import Pair, Solution, jacobian_map, solve, warp_inverse
 from unireg_cli.registration.result import Stage
+from unireg_cli.registration.stopwatch import peak_memory_mb
 from unireg_cli.spatial import DisplacementField, Image
 from unireg_cli.types import Interpolation, Modality, TransformFormat
 from unireg_cli.warping import fill_value, warp_image
@@ -42,7 +43,7 @@ class Watch:
         """Time what happens inside."""
         begin = time.perf_counter()
         yield
-        self.stages.append(Stage(name, round(time.perf_counter() - begin, 3), peak_memory_mb() or 0.0))
+        self.stages.append(Stage(name, round(time.perf_counter() - begin, 3), peak_memory_mb()))
 
     def clock(self) -> Clock:
         """The times so far."""
@@ -94,7 +95,7 @@ def solve_as_asked(options: RegisterOptions, pair: Pair, watch: Watch, progress:
     )
     stages = solution.registration.stages
     rest = time.perf_counter() - begin - sum(stage.seconds for stage in stages)
-    watch.stages += [*stages, Stage("resample", round(rest, 3), peak_memory_mb() or 0.0)]
+    watch.stages += [*stages, Stage("resample", round(rest, 3), peak_memory_mb())]
     for text in solution.registration.warnings:
         logger.warning("%s", text)
     return solution

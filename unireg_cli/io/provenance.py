@@ -31,7 +31,7 @@ class Clock:
     started: datetime
     stages: tuple[Stage, ...]
     total_seconds: float
-    peak_memory_mb: float | None
+    peak_memory_mb: float
 
 
 @dataclass(frozen=True, slots=True)

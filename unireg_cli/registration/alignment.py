@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unireg_cli.similarity.measure import Measure, overlap
+from unireg_cli.similarity.measure import Measure, divisor
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw, index_map, known_inside, map_lattice
 from unireg_cli.spatial.filters import central_difference
@@ -46,7 +46,8 @@ class Problem:
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, self.grid, identity)[0])
         self.fixed_mask = None if fixed.mask is None else draw(fixed.mask, fixed.grid, self.grid, identity)[0]
-        self.possible = float(self.grid.voxels if self.fixed_mask is None else self.fixed_mask.sum())
+        everywhere = torch.ones_like(self.fixed[0]) if self.fixed_mask is None else self.fixed_mask
+        self.possible = self.comparison.score(self.fixed, self.fixed, everywhere).attainable
         features = measure.features(draw(moving.values, moving.grid, self.moving_grid, identity)[0])
         channels = [features, central_difference(features).flatten(0, 1)]
         if moving.mask is not None:
@@ -58,20 +59,21 @@ class Problem:
     def value(self, affine: Affine) -> float:
         """Similarity under ``affine``."""
         moved, weight, _ = self._read(affine)
-        return float(self.comparison.total(self.fixed, moved, weight)) / overlap(weight, self.possible)
+        score = self.comparison.score(self.fixed, moved, weight)
+        return score.total / divisor(score, self.possible)
 
     def value_and_gradient(self, affine: Affine) -> tuple[float, FloatArray]:
         """Similarity and its derivative by the upper 3 x 4 of the matrix (LPS mm)."""
         moved, weight, slopes = self._read(affine)
-        total, by_voxel = self.comparison.total_and_gradient(self.fixed, moved, weight)
-        voxels = overlap(weight, self.possible)
+        score, by_voxel = self.comparison.score_and_gradient(self.fixed, moved, weight)
+        whole = divisor(score, self.possible)
         force = (slopes * by_voxel).sum(dim=1).reshape(3, -1)
         places = torch.cat((self.lattice.reshape(-1, 3), torch.ones_like(self.lattice.reshape(-1, 3)[:, :1])), dim=1)
         # d value / d (index map); chain rule through index_from_lps A lps_from_index on both sides.
         by_index_map = np.zeros((4, 4))
-        by_index_map[:3] = (force @ places).double().cpu().numpy() / voxels
+        by_index_map[:3] = (force @ places).double().cpu().numpy() / whole
         by_matrix = self.moving_grid.index_from_lps.T @ by_index_map @ self.grid.lps_from_index.T
-        return float(total) / voxels, by_matrix[:3]
+        return score.total / whole, by_matrix[:3]
 
     def _read(self, affine: Affine) -> tuple[Tensor, Tensor, Tensor]:
         index = map_lattice(self.lattice, index_map(self.moving_grid, self.grid, affine))
@@ -152,7 +154,7 @@ def climb(problem: Problem, start: Affine, pose: Pose, numbers: int, iterations:
         # Similarities change by hundredths over millimetres; L-BFGS's own tolerances expect numbers near 1.
         return -100 * value, -100 * np.einsum("nij,ij->n", pose.derivative(parameters), by_change)
 
-    minimize(cost, np.zeros(numbers), jac=True, method="L-BFGS-B", options={"maxiter": iterations, "ftol": 1e-5, "maxls": 8})
+    minimize(cost, np.zeros(numbers), jac=True, method="L-BFGS-B", options={"maxiter": iterations, "ftol": 1e-6, "maxls": 8})
     return start.after(pose.affine(best[1])), best[0]
 
 

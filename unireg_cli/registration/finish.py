@@ -12,9 +12,9 @@ from unireg_cli.spatial.filters import gaussian, resize_displacement
 from unireg_cli.spatial.jacobian import index_determinant
 
 # Where three faces meet, the slopes of the three fades (smoothsteps) times their lengths sum to at most this.
-_FADE_SLOPE = 2.12
+_FADE_SLOPE = 2.41
 # The margin is longer than it must be by this factor, so that the map stays monotonic there and clear of folding.
-_FADE_ROOM = 1.15
+_FADE_ROOM = 1.1
 # Determinants below this are smoothed away before writing.
 _LEAST_DETERMINANT = 0.02
 
@@ -24,7 +24,7 @@ def fade_out(displacement: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
 
     ITK takes a displacement field for the identity outside its buffer, so a field that is not zero at its edge tears
     the image there. Beyond the network grid the edge value continues and fades out; the margin of each side grows with
-    the displacement there (two and a half times the outward part, so that the fade cannot fold).
+    the displacement there (2.7 times the outward part, so that the fade cannot fold).
 
     Args:
         displacement: (3, D, H, W), voxels of ``grid``, channels x, y, z.

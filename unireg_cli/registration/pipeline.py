@@ -14,7 +14,7 @@ from unireg_cli.registration.alignment import Problem, View, align, coarser
 from unireg_cli.registration.device import choose_device
 from unireg_cli.registration.finish import at_spacing, fade_out, remove_folds
 from unireg_cli.registration.normalise import decide_modality, foreground, normalise
-from unireg_cli.registration.refinement import Scene, Smoothing, plan_levels, refine
+from unireg_cli.registration.refinement import Scene, plan_levels, refine
 from unireg_cli.registration.result import Quality, Registration
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
@@ -183,9 +183,8 @@ def _deform(
         network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
         pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
         *coarse, finest = _STEPS[settings.effort]
-        levels = plan_levels(network_grid, (*coarse, finest if settings.iterations is None else settings.iterations))
-        smoothing = Smoothing.from_smoothness(settings.smoothness)
-        displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, smoothing, _named(progress, "refine"))
+        levels = plan_levels(network_grid, (*coarse, finest if settings.iterations is None else settings.iterations), settings.smoothness)
+        displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, _named(progress, "refine"))
         displacement = resize_displacement(displacement, network_grid.shape)
     with watch.stage("finish"):
         progress("finish", 0, 3)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.registration.alignment import View, coarser
-from unireg_cli.similarity.measure import Measure, overlap
+from unireg_cli.similarity.measure import Measure, divisor
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.filters import central_difference, gaussian, resize_displacement
@@ -19,28 +19,28 @@ from unireg_cli.spatial.velocity import compose
 # The moving image is drawn this much beyond the network grid on each side, so that tissue from outside can flow in.
 _MARGIN = 0.12
 # A level ends when the similarity has risen by less than this over so many steps.
-_PATIENCE, _ENOUGH = 10, 5e-4
+_PATIENCE, _ENOUGH = 10, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """Regularity of the refinement, in voxels of each level: Gaussian of the velocity and of the total displacement."""
+    """Regularity of the refinement at one scale, in its voxels: Gaussians of each velocity and of the total displacement."""
 
     velocity: float
     field: float
 
-    @classmethod
-    def from_smoothness(cls, smoothness: float) -> Smoothing:
-        """0 follows every detail, 0.5 is the default, 1 is very regular."""
-        return cls(1.25 + smoothness, 0.4 + 0.8 * smoothness)
-
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One scale: its grid and the most steps taken there."""
+    """One scale: its grid, the most steps taken there, and their smoothing."""
 
     grid: Grid
     steps: int
+    smoothing: Smoothing
+
+
+# Default smoothing, chosen on pairs of training images for overlap against log-Jacobian spread.
+_COARSE, _FINEST = Smoothing(2.0, 0.9), Smoothing(1.4, 0.7)
 
 
 class Scene:
@@ -56,7 +56,8 @@ class Scene:
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, grid, identity)[0])
         self.fixed_weight = None if fixed.mask is None else draw(fixed.mask, fixed.grid, grid, identity)[0]
-        self.possible = float(grid.voxels if self.fixed_weight is None else self.fixed_weight.sum())
+        everywhere = torch.ones_like(self.fixed[0]) if self.fixed_weight is None else self.fixed_weight
+        self.possible = self.comparison.score(self.fixed, self.fixed, everywhere).attainable
         stack = torch.cat((measure.features(values), known[None]))
         # Channels last: all features of a voxel come from one cache line.
         self.moving = stack.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
@@ -72,7 +73,8 @@ class Scene:
     def value(self, displacement: Tensor) -> float:
         """Similarity under ``displacement`` (3, D, H, W), voxels."""
         moved, weight = self.moved(displacement)
-        return float(self.comparison.total(self.fixed, moved, weight)) / overlap(weight, self.possible)
+        score = self.comparison.score(self.fixed, moved, weight)
+        return score.total / divisor(score, self.possible)
 
     def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
         """Similarity and its unsmoothed ascent direction for phi <- phi o (id + v): (3, D, H, W).
@@ -81,15 +83,18 @@ class Scene:
         through the sampling.
         """
         moved, weight = self.moved(displacement)
-        total, by_voxel = self.comparison.total_and_gradient(self.fixed, moved, weight)
-        value = float(total) / overlap(weight, self.possible)
+        score, by_voxel = self.comparison.score_and_gradient(self.fixed, moved, weight)
+        value = score.total / divisor(score, self.possible)
         if len(moved) == 1:
             return value, central_difference(moved[0]).mul_(by_voxel)
         return value, torch.einsum("acdhw,cdhw->adhw", central_difference(moved), by_voxel)
 
 
-def plan_levels(grid: Grid, steps: tuple[int, ...]) -> list[Level]:
+def plan_levels(grid: Grid, steps: tuple[int, ...], smoothness: float) -> list[Level]:
     """Scales from coarse to fine, voxels about ..., 4, 2 and 1 times the grid's smallest edge; ``steps`` coarsest first.
+
+    ``smoothness`` 0 follows every detail, 0.5 is the default, 1 is very regular. The finest scale is smoothed least:
+    there the large displacements are done and what is left is detail.
 
     Axes that are already coarser keep their voxels and no axis falls below 8 voxels (or its own size), so thin stacks
     and tiny crops keep what the filters need; a scale that would repeat its neighbour, or has no steps, is left out.
@@ -98,11 +103,14 @@ def plan_levels(grid: Grid, steps: tuple[int, ...]) -> list[Level]:
     for n, count in enumerate(steps):
         factor = 2 ** (len(steps) - 1 - n)
         level = grid if factor == 1 else coarser(grid, spacing=min(grid.spacing) * factor)
+        if not count:
+            continue
         if levels and levels[-1].grid == level:
             levels.pop()
-        if count:
-            levels.append(Level(level, count))
-    return levels or [Level(grid, 0)]
+        smoothing = _FINEST if factor == 1 else _COARSE
+        strength = 0.5 + smoothness
+        levels.append(Level(level, count, Smoothing(strength * smoothing.velocity, strength * smoothing.field)))
+    return levels or [Level(grid, 0, _FINEST)]
 
 
 def refine(
@@ -111,7 +119,6 @@ def refine(
     affine: Affine,
     levels: list[Level],
     measure: Measure,
-    smoothing: Smoothing,
     report: Callable[[int, int], None],
 ) -> Tensor:
     """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x)."""
@@ -120,7 +127,7 @@ def refine(
     for level in levels:
         scene = Scene(fixed, moving, affine, level.grid, measure)
         displacement = resize_displacement(displacement, level.grid.shape)
-        for step in climb_level(scene, level.steps, displacement, smoothing):
+        for step in climb_level(scene, level, displacement):
             displacement = step
             done += 1
             report(done, total)
@@ -128,24 +135,24 @@ def refine(
     return displacement
 
 
-def climb_level(scene: Scene, steps: int, displacement: Tensor, smoothing: Smoothing) -> Iterator[Tensor]:
+def climb_level(scene: Scene, level: Level, displacement: Tensor) -> Iterator[Tensor]:
     """The displacement after each step at one scale; ends early when the similarity stops rising.
 
     phi <- phi o (id + v), v scaled to a largest length that starts at one voxel and shrinks when a step overshoots:
     with |v| <= 1 voxel and its Gaussian smoothing every step is invertible.
     """
     length, history = 1.0, [float("-inf")]
-    for _ in range(steps):
+    for _ in range(level.steps):
         value, velocity = scene.velocity(displacement)
         if value < history[-1]:
             length = max(0.7 * length, 0.2)
         history.append(value)
         if len(history) > _PATIENCE and value - history[-_PATIENCE] < _ENOUGH:
             return
-        velocity = gaussian(velocity, (smoothing.velocity,) * 3)
+        velocity = gaussian(velocity, (level.smoothing.velocity,) * 3)
         longest = float(velocity.square().sum(dim=0).amax()) ** 0.5
         if longest <= 0:
             return
         displacement = compose(displacement, velocity.mul_(length / longest), scene.lattice)
-        displacement = gaussian(displacement, (smoothing.field,) * 3)
+        displacement = gaussian(displacement, (level.smoothing.field,) * 3)
         yield displacement

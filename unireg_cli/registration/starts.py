@@ -54,7 +54,7 @@ def _overlap(fixed: View, moving: View) -> bool:
 def _moments(view: View) -> tuple[FloatArray, FloatArray]:
     """Centre of mass (LPS mm) and principal axes (columns, longest first) of the normalised intensities."""
     values = view.values if view.mask is None else view.values * view.mask
-    sums = values.double()
+    sums = values.cpu().double()
     total = float(sums.sum())
     profiles = [sums.sum(dim=tuple(a for a in range(3) if a != axis)) for axis in (2, 1, 0)]
     ranges = [np.arange(len(p)) for p in profiles]

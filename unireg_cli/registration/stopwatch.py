@@ -11,13 +11,14 @@ from unireg_cli.registration.result import Stage
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far in MiB; 0 where the system does not tell (Windows)."""
+    """Peak resident memory of this process so far in MB; 0 where the system does not tell (Windows)."""
     try:
         import resource
     except ImportError:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    # Bytes on macOS, KiB elsewhere.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 class Stopwatch:

@@ -11,6 +11,14 @@ from unireg_cli.spatial.filters import box_sum
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """A similarity summed over voxels, and the sum that a perfect match would reach on the same voxels."""
+
+    total: float
+    attainable: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lncc:
     """cc^2 summed over the voxels of a fixed image, cc the correlation of two images in a small window.
 
@@ -26,36 +34,40 @@ class Lncc:
     radius: tuple[int, int, int] = (2, 2, 2)
     floor: float = 1e-4
 
-    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def score_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Score, Tensor]:
         """Weighted sum of cc^2 over all voxels (mean over channels) and its derivative by every voxel of ``moved``.
+
+        Attainable is what the fixed image with itself would give: voxels without structure add nothing to either sum.
 
         Args:
             fixed: (C, D, H, W) float32 scaled to about [0, 1].
             moved: same shape, the warped moving image.
             weight: (D, H, W), 0..1: where both images are known; taken as constant in the derivative.
         """
-        local, a, b, mean_fixed, mean_moved = self._statistics(fixed, moved, weight)
+        score, a, b, mean_fixed, mean_moved = self._statistics(fixed, moved, weight)
         parts = box_sum(torch.stack((a, b, b * mean_moved - a * mean_fixed)), self.radius)
         gradient = torch.addcmul(parts[2], fixed, parts[0]).addcmul_(moved, parts[1], value=-1)
-        return local.sum() / len(fixed), gradient.mul_(weight / len(fixed))
+        return score, gradient.mul_(weight / len(fixed))
 
-    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
-        """As :meth:`total_and_gradient`, the sum alone."""
-        return self._statistics(fixed, moved, weight)[0].sum() / len(fixed)
+    def score(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Score:
+        """As :meth:`score_and_gradient`, the sums alone."""
+        return self._statistics(fixed, moved, weight)[0]
 
-    def _statistics(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """cc^2 per voxel, the coefficients a and b of the gradient, and both window means."""
+    def _statistics(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Score, Tensor, Tensor, Tensor, Tensor]:
+        """The score, the coefficients a and b of the gradient, and both window means."""
         weighted_fixed, weighted_moved = fixed * weight, moved * weight
         squares = weighted_fixed * fixed, weighted_moved * moved, weighted_fixed * moved
         sums = box_sum(torch.stack((weight.expand_as(fixed), weighted_fixed, weighted_moved, *squares)), self.radius)
         count = sums[0].clamp_min(1.0)
         mean_fixed, mean_moved = sums[1] / count, sums[2] / count
         floor = count * self.floor
-        variance_fixed = torch.addcmul(sums[3], sums[1], mean_fixed, value=-1).clamp_min_(0) + floor
+        structure = torch.addcmul(sums[3], sums[1], mean_fixed, value=-1).clamp_min_(0)
+        variance_fixed = structure + floor
         variance_moved = torch.addcmul(sums[4], sums[2], mean_moved, value=-1).clamp_min_(0) + floor
         covariance = torch.addcmul(sums[5], sums[1], mean_moved, value=-1)
         a = covariance / (variance_fixed * variance_moved) * weight
-        local = a * covariance
+        attainable = structure.div_(variance_fixed).mul_(weight).sum()
+        score = Score(float((a * covariance).sum()) / len(fixed), float(attainable) / len(fixed))
         a *= 2
         b = a * covariance / variance_moved
-        return local, a, b, mean_fixed, mean_moved
+        return score, a, b, mean_fixed, mean_moved

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from unireg_cli.similarity.lncc import Lncc
+from unireg_cli.similarity.lncc import Lncc, Score
 from unireg_cli.similarity.mind import DescriptorDistance, descriptors
 from unireg_cli.types import Similarity
 
@@ -16,20 +16,21 @@ from unireg_cli.types import Similarity
 class Comparison(Protocol):
     """Compares two stacks of feature images (C, D, H, W); higher is better, 1 is equal."""
 
-    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def score_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Score, Tensor]:
         """Similarity summed over the voxels with ``weight`` (D, H, W), and its derivative by ``moved``."""
 
-    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
-        """The sum alone."""
+    def score(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Score:
+        """The sums alone."""
 
 
-def overlap(weight: Tensor, possible: float) -> float:
-    """What a summed similarity is divided by: the voxels known in both images, but at least half of those possible.
+def divisor(score: Score, possible: float) -> float:
+    """What a summed similarity is divided by: what is attainable in the overlap, but at least half of ``possible``.
 
-    A mean over the overlap does not reward a larger overlap; the lower bound keeps images from sliding apart until
-    only a few well matched voxels are left.
+    A plain sum would reward a larger overlap, a mean over all overlapping voxels would reward losing background.
+    The lower bound keeps images from sliding apart until only a few well matched voxels are left; ``possible`` is what
+    is attainable over the whole fixed image.
     """
-    return max(float(weight.sum()), possible / 2)
+    return max(score.attainable, possible / 2, 1e-6)
 
 
 @dataclass(frozen=True, slots=True)

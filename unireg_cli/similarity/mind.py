@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unireg_cli.similarity.lncc import Score
 from unireg_cli.spatial.filters import box_sum
 
 # The six neighbours of a voxel (z, y, x) and the twelve pairs of them that are not opposite each other.
@@ -49,15 +50,16 @@ def _shift(values: Tensor, offset: list[int]) -> Tensor:
 class DescriptorDistance:
     """1 - mean squared difference of descriptor channels per voxel, summed: a similarity of at most 1 a voxel."""
 
-    def total_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def score_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Score, Tensor]:
         """Weighted sum over voxels and its derivative by ``moved``; images (C, D, H, W), weight (D, H, W)."""
         difference = (fixed - moved).mul_(weight)
         return self._sum(difference, weight), difference.mul_(2.0 / len(fixed))
 
-    def total(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
-        """As :meth:`total_and_gradient`, the sum alone. Weights other than 0 and 1 count squared in the distance."""
+    def score(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Score:
+        """As :meth:`score_and_gradient`, the sums alone. Weights other than 0 and 1 count squared in the distance."""
         return self._sum((fixed - moved).mul_(weight), weight)
 
     @staticmethod
-    def _sum(difference: Tensor, weight: Tensor) -> Tensor:
-        return weight.sum() - difference.square().sum() / len(difference)
+    def _sum(difference: Tensor, weight: Tensor) -> Score:
+        attainable = float(weight.sum())
+        return Score(attainable - float(difference.square().sum()) / len(difference), attainable)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from unireg_cli.registration.stopwatch import Stopwatch, peak_memory_mb
+
+
+def test_peak_memory_is_in_megabytes():
+    before = peak_memory_mb()
+    held = np.ones(int(peak_memory_mb() * 1e6 / 8) + 10_000_000)  # more than was ever held, and 80 MB
+    assert 50 < before < 50_000
+    assert held.nbytes / 1e6 < peak_memory_mb() < held.nbytes / 1e6 + 2 * before
+
+
+def test_stages_are_timed_in_order():
+    watch = Stopwatch()
+    with watch.stage("first"):
+        time.sleep(0.02)
+    with watch.stage("second"):
+        pass
+    first, second = watch.stages
+    assert (first.name, second.name) == ("first", "second")
+    assert first.seconds >= 0.02 > second.seconds
+    assert second.peak_memory_mb >= first.peak_memory_mb > 50
