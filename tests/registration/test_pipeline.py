@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from scenes import cube, organs, show, texture, turn
 
 from unireg_cli.errors import InputError, UsageError
@@ -234,6 +235,34 @@ def test_the_field_is_written_at_the_spacing_asked_for(spacing: str, voxels: tup
     assert result.field is not None
     assert result.field.grid.spacing == pytest.approx(voxels, rel=0.15)
     assert determinant(result.field).min() > 0
+
+
+def test_folds_of_the_optimiser_are_mended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = cube(24, 2.0)
+    scene = texture(30, 4.0)
+    truth = Affine.from_parts(np.eye(3), (5.0, 0.0, 0.0))
+    # Far towards the truth (2.5 voxels along x), but torn at one plane.
+    torn = torch.zeros(3, *grid.shape)
+    torn[0] = 2.5
+    torn[0, 10:14, 10:14, 12] = -2.5
+    monkeypatch.setattr("unireg_cli.registration.pipeline.refine", lambda *arguments: torn.clone())
+    monkeypatch.setattr("unireg_cli.registration.pipeline.align", lambda *arguments: (Affine.identity(), "header"))
+    result = register_images(show(scene, grid, truth), show(scene, grid), Settings())
+    assert result.field is not None
+    assert any("close to folding and were smoothed" in warning for warning in result.warnings)
+    assert determinant(result.field).min() > 0
+    assert np.linalg.norm(result.forward.map(np.zeros(3)) - truth.map(np.zeros(3))) < 2.5
+
+
+def test_a_refinement_that_makes_it_worse_is_dropped_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = cube(24, 2.0)
+    scene = texture(30, 4.0)
+    away = torch.full((3, *grid.shape), 2.0)
+    monkeypatch.setattr("unireg_cli.registration.pipeline.refine", lambda *arguments: away.clone())
+    result = register_images(show(scene, grid), show(scene, grid), Settings(start=Start.HEADER))
+    assert result.field is not None and not result.field.vectors_mm.any()
+    assert result.warnings[0].startswith("the refinement did not improve the similarity and was dropped")
+    assert "the similarity did not rise" in result.warnings[1]
 
 
 class TestErrors:
