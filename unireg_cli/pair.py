@@ -81,14 +81,18 @@ def _reproducible(settings: Settings) -> Iterator[None]:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
+    change = settings.deterministic and not before
     # The caller's own random numbers go on as if nothing had been drawn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        torch.use_deterministic_algorithms(before or settings.deterministic)
+        # Only where it changes something: the call itself takes a second, it loads PyTorch's compiler.
+        if change:
+            torch.use_deterministic_algorithms(True)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before)
+            if change:
+                torch.use_deterministic_algorithms(False)
 
 
 def warp_inverse(solution: Solution, interpolation: Interpolation, default_value: float | None) -> Image:

@@ -55,8 +55,9 @@ def test_a_known_map_is_found(kind: TransformKind, truth: Affine, seen: Grid) ->
         assert np.allclose(found.matrix[:3, :3].T @ found.matrix[:3, :3], np.eye(3), rtol=0, atol=1e-6)
 
 
-def test_another_contrast_is_aligned_by_descriptors() -> None:
-    truth = Affine.from_parts(turn((1, 2, 3), 5), (9.0, -7.0, 4.0))
+@pytest.mark.parametrize("degrees", [5, 15])
+def test_another_contrast_is_aligned_by_descriptors(degrees: float) -> None:
+    truth = Affine.from_parts(turn((1, 2, 3), degrees), (9.0, -7.0, 4.0))
     fixed, moving = view(show(organs(34), GRID, truth)), view(show(other_contrast(organs(34)), WIDE))
     found, _ = align(fixed, moving, candidates(fixed, moving, Start.HEADER), TransformKind.RIGID, MIND, quiet)
     assert body_error_voxels(Affine.identity(), truth) > 4

@@ -67,7 +67,7 @@ def test_linear_results_are_what_they_are_called() -> None:
     for result in (rigid, affine):
         assert result.forward.steps == (result.affine,)
         assert np.allclose(result.inverse.map(result.forward.map(grid.corners_lps())), grid.corners_lps(), rtol=0, atol=1e-6)
-        assert [stage.name for stage in result.stages] == ["prepare", "align"]
+        assert [stage.name for stage in result.stages] == ["prepare", "align", "judge"]
         assert result.field is None and result.inverse_field is None and result.quality.regularity is None
 
 

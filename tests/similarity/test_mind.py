@@ -54,12 +54,16 @@ def test_descriptors_move_with_the_image() -> None:
 
 def test_distance_written_out() -> None:
     fixed, moved = torch.tensor([[[[0.2, 0.5]]], [[[1.0, 0.4]]]]), torch.tensor([[[[0.4, 0.5]]], [[[0.6, 0.3]]]])
-    # Voxel 1: 1 - (0.04 + 0.16) / 2 = 0.9; voxel 2: 1 - (0 + 0.01) / 2 = 0.995.
+    # Distance from flat, voxel 1: (0.64 + 0) / 2 = 0.32, voxel 2: (0.25 + 0.36) / 2 = 0.305;
+    # from the moved image: (0.04 + 0.16) / 2 = 0.1 and (0 + 0.01) / 2 = 0.005.
     both, first = torch.ones(1, 1, 2), torch.tensor([[[1.0, 0.0]]])
-    assert DescriptorDistance().score(fixed, moved, both).total == pytest.approx(0.9 + 0.995, abs=1e-6)
-    assert DescriptorDistance().score(fixed, moved, first).total == pytest.approx(0.9, abs=1e-6)
-    assert DescriptorDistance().score(fixed, moved, first).attainable == 1.0
-    assert DescriptorDistance().score(fixed, fixed, both) == Score(2.0, 2.0)
+    assert DescriptorDistance().score(fixed, moved, both).total == pytest.approx(0.625 - 0.105, abs=1e-6)
+    assert DescriptorDistance().score(fixed, moved, first).total == pytest.approx(0.22, abs=1e-6)
+    assert DescriptorDistance().score(fixed, moved, first).attainable == pytest.approx(0.32, abs=1e-6)
+    same = DescriptorDistance().score(fixed, fixed, both)
+    assert same.total == same.attainable == pytest.approx(0.625, abs=1e-6)
+    flat = torch.ones(2, 1, 1, 2)
+    assert DescriptorDistance().score(flat, flat, both) == Score(0.0, 0.0)
 
 
 @pytest.mark.parametrize("part_known", [False, True])

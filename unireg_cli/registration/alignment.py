@@ -1,4 +1,4 @@
-"""Rigid and affine alignment: several starts at a coarse scale, then a closed-form gradient from coarse to fine."""
+"""Rigid and affine alignment: several starts at a coarse scale, then quasi-Newton steps from coarse to fine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unireg_cli.registration.ascent import maximise
 from unireg_cli.similarity.measure import Measure, divisor
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw, index_map, known_inside, map_lattice
@@ -17,10 +18,14 @@ from unireg_cli.spatial.sampling import index_lattice, sample_index
 from unireg_cli.types import FloatArray, TransformKind
 
 # Voxels of the fixed image looked at per scale, and L-BFGS iterations there.
-_SCALES = (20_000, 100_000, 400_000)
-_STEPS = (40, 30, 12)
+_SCALES = (20_000, 80_000, 300_000)
+_STEPS = (30, 20, 8)
 # Starts that are climbed, best first.
 _CLIMBED = 4
+# A climb ends with the step that raises the similarity by less than this.
+_ENOUGH = 2e-5
+# Most times that features which follow the axes are drawn anew at one scale.
+_REDRAWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class View:
 class Problem:
     """Similarity of a pair as a function of an affine at one scale.
 
-    ``fixed`` is drawn on ``lattice_grid``; the moving image is drawn once on its own coarser grid and read at the
+    ``fixed`` is drawn on ``grid``; the moving image is drawn once on its own coarser grid and read at the
     mapped points together with its slopes, so that one evaluation costs one sampling.
     """
 
@@ -71,7 +76,7 @@ class Problem:
         places = torch.cat((self.lattice.reshape(-1, 3), torch.ones_like(self.lattice.reshape(-1, 3)[:, :1])), dim=1)
         # d value / d (index map); chain rule through index_from_lps A lps_from_index on both sides.
         by_index_map = np.zeros((4, 4))
-        by_index_map[:3] = (force @ places).double().cpu().numpy() / whole
+        by_index_map[:3] = (force @ places).cpu().double().numpy() / whole
         by_matrix = self.moving_grid.index_from_lps.T @ by_index_map @ self.grid.lps_from_index.T
         return score.total / whole, by_matrix[:3]
 
@@ -139,23 +144,63 @@ def rotation(vector: FloatArray) -> FloatArray:
 
 
 def climb(problem: Problem, start: Affine, pose: Pose, numbers: int, iterations: int) -> tuple[Affine, float]:
-    """Best affine near ``start`` by L-BFGS over 6 or 12 pose numbers: x -> start(pose(x)); never worse than the start."""
-    from scipy.optimize import minimize
+    """Best affine near ``start`` over 6 or 12 pose numbers: x -> start(pose(x)); never worse than the start."""
 
-    best = (problem.value(start), np.zeros(numbers))
-
-    def cost(parameters: FloatArray) -> tuple[float, FloatArray]:
-        nonlocal best
+    def objective(parameters: FloatArray) -> tuple[float, FloatArray]:
         change = pose.affine(parameters)
         value, by_matrix = problem.value_and_gradient(start.after(change))
         by_change = start.matrix[:3, :3].T @ by_matrix
-        if value > best[0]:
-            best = (value, parameters.copy())
-        # Similarities change by hundredths over millimetres; L-BFGS's own tolerances expect numbers near 1.
-        return -100 * value, -100 * np.einsum("nij,ij->n", pose.derivative(parameters), by_change)
+        return value, np.einsum("nij,ij->n", pose.derivative(parameters), by_change)
 
-    minimize(cost, np.zeros(numbers), jac=True, method="L-BFGS-B", options={"maxiter": iterations, "ftol": 1e-6, "maxls": 8})
-    return start.after(pose.affine(best[1])), best[0]
+    parameters, value = maximise(objective, np.zeros(numbers), iterations, _ENOUGH)
+    return start.after(pose.affine(parameters)), value
+
+
+class Search:
+    """Climbs of one pair at several scales.
+
+    Where features follow the grid's axes (MIND) they are wrong once the image turns: such a moving image is redrawn
+    through the affine found so far, and the rest is climbed from there.
+    """
+
+    def __init__(self, fixed: View, moving: View, measure: Measure) -> None:
+        self.fixed, self.moving, self.measure = fixed, moving, measure
+        self.pose = Pose(fixed.grid.center_lps, float(np.linalg.norm(fixed.grid.extent_mm)) / 4)
+        self._problem: tuple[int, Problem] | None = None
+
+    def value(self, affine: Affine, voxels: int) -> float:
+        """Similarity under ``affine`` at the scale of about ``voxels`` voxels."""
+        if self.measure.oriented:
+            return self._redrawn(affine, voxels).value(Affine.identity())
+        return self._native(voxels).value(affine)
+
+    def climb(self, affine: Affine, numbers: int, voxels: int, steps: int) -> tuple[Affine, float]:
+        """The best affine near ``affine`` and its similarity; never worse than ``affine``."""
+        if not self.measure.oriented:
+            return climb(self._native(voxels), affine, self.pose, numbers, steps)
+        value = float("-inf")
+        for _ in range(_REDRAWS):
+            change, _ = climb(self._redrawn(affine, voxels), Affine.identity(), self.pose, numbers, steps)
+            trial = affine.after(change)
+            gained = self.value(trial, voxels)
+            if gained <= value:
+                break
+            affine, value = trial, gained
+        return affine, value
+
+    def _native(self, voxels: int) -> Problem:
+        if self._problem is None or self._problem[0] != voxels:
+            self._problem = voxels, Problem(self.fixed, self.moving, voxels, self.measure)
+        return self._problem[1]
+
+    def _redrawn(self, affine: Affine, voxels: int) -> Problem:
+        grid = coarser(self.fixed.grid, voxels)
+        margin = [max(2, n // 6) for n in grid.size]
+        wide = grid.padded(margin, margin)
+        values, known = draw(self.moving.values, self.moving.grid, wide, affine)
+        if self.moving.mask is not None:
+            known = known * draw(self.moving.mask, self.moving.grid, wide, affine)[0]
+        return Problem(self.fixed, View(values, wide, known), voxels, self.measure)
 
 
 def align(
@@ -166,20 +211,19 @@ def align(
     Several starts are scored and climbed at the coarsest scale; the best goes on to finer scales, rigid before affine.
     The result is never less similar than the best start at the finest scale looked at.
     """
-    coarse = Problem(fixed, moving, _SCALES[0], measure)
-    center = fixed.grid.center_lps
-    pose = Pose(center, float(np.linalg.norm(fixed.grid.extent_mm)) / 4)
-    ranked = sorted(starts, key=lambda name: -coarse.value(starts[name]))
-    climbed = {name: climb(coarse, starts[name], pose, 6, 20) for name in ranked[:_CLIMBED]}
+    search = Search(fixed, moving, measure)
+    # A scale that a coarser one already shows in full would be the same problem again.
+    useful = [n for n in range(len(_SCALES)) if n == 0 or _SCALES[n - 1] < fixed.grid.voxels]
+    scales = [(_SCALES[n], _STEPS[n]) for n in useful]
+    ranked = sorted(starts, key=lambda name: -search.value(starts[name], _SCALES[0]))[:_CLIMBED]
+    climbed = {name: search.climb(starts[name], 6, _SCALES[0], 15) for name in ranked}
     name = max(climbed, key=lambda key: climbed[key][1])
     affine = climbed[name][0]
-    numbers = 6 if kind is TransformKind.RIGID else 12
-    problem = coarse
-    for step, voxels in enumerate(_SCALES):
-        report(step, len(_SCALES))
-        problem = coarse if step == 0 else Problem(fixed, moving, voxels, measure)
-        affine = climb(problem, affine, pose, numbers, _STEPS[step])[0]
-    best = max(ranked[:_CLIMBED], key=lambda key: problem.value(starts[key]))
-    if problem.value(starts[best]) > problem.value(affine):
+    for done, (voxels, steps) in enumerate(scales):
+        report(done, len(scales))
+        affine, value = search.climb(affine, 6 if kind is TransformKind.RIGID else 12, voxels, steps)
+    finest = scales[-1][0]
+    best = max(ranked, key=lambda key: search.value(starts[key], finest))
+    if search.value(starts[best], finest) > value:
         return starts[best], f"{best} (kept: the search did not improve it)"
     return affine, name

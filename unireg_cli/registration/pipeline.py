@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.errors import InputError
-from unireg_cli.registration.alignment import Problem, View, align, coarser
+from unireg_cli.registration.alignment import View, align, coarser
 from unireg_cli.registration.device import choose_device
 from unireg_cli.registration.finish import at_spacing, fade_out, remove_folds
 from unireg_cli.registration.normalise import decide_modality, foreground, normalise
@@ -37,7 +37,7 @@ _STEPS: dict[Effort, tuple[int, ...]] = {
     Effort.BEST: (200, 200, 150, 80),
 }
 # Voxels on which the similarity of the report is measured.
-_JUDGE_VOXELS = 1_000_000
+_JUDGE_VOXELS = 300_000
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -156,14 +156,16 @@ def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
 
 
 def _linear_result(pair: Prepared, affine: Affine, reference: Affine, later: Chain, watch: Stopwatch) -> Registration:
-    problem = Problem(pair.fixed, pair.moving, _JUDGE_VOXELS, pair.measure)
-    after = problem.value(affine)
-    quality = Quality(pair.measure.name, problem.value(reference), after, after)
+    with watch.stage("judge"):
+        grid = coarser(pair.fixed.grid, _JUDGE_VOXELS)
+        nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
+        before, after = (Scene(pair.fixed, pair.moving, a, grid, pair.measure).value(nothing) for a in (reference, affine))
+    quality = Quality(pair.measure.name, before, after, after)
     forward = Chain((affine, *later.steps))
-    pair.decisions["grid"] = f"{problem.grid.describe()} (finest scale of the affine search)"
+    pair.decisions["grid"] = f"{grid.describe()} (where the similarity is measured)"
     warnings = _gain_warning(quality)
     return Registration(
-        forward, forward.invert(), affine, None, None, problem.grid, quality, pair.decisions, tuple(warnings), watch.stages
+        forward, forward.invert(), affine, None, None, grid, quality, pair.decisions, tuple(warnings), watch.stages
     )
 
 

@@ -35,11 +35,15 @@ def divisor(score: Score, possible: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A named similarity: ``features`` turns a normalised image (D, H, W) into channels, ``comparison`` compares them."""
+    """A named similarity: ``features`` turns a normalised image (D, H, W) into channels, ``comparison`` compares them.
+
+    ``oriented`` says that features depend on the direction of the grid's axes.
+    """
 
     name: str
     features: Callable[[Tensor], Tensor]
     comparison: Comparison
+    oriented: bool = False
 
 
 def measure(similarity: Similarity) -> Measure:
@@ -49,5 +53,5 @@ def measure(similarity: Similarity) -> Measure:
 
 _MEASURES: dict[Similarity, Measure] = {
     Similarity.LNCC: Measure("LNCC, window 5", lambda values: values[None], Lncc()),
-    Similarity.MIND: Measure("MIND-SSC", descriptors, DescriptorDistance()),
+    Similarity.MIND: Measure("MIND-SSC", descriptors, DescriptorDistance(), oriented=True),
 }

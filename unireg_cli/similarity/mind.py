@@ -48,18 +48,21 @@ def _shift(values: Tensor, offset: list[int]) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DescriptorDistance:
-    """1 - mean squared difference of descriptor channels per voxel, summed: a similarity of at most 1 a voxel."""
+    """How much of the fixed descriptors' structure is matched: their distance from flat less their distance from the moved.
+
+    Flat surroundings (all channels 1) add nothing to either sum, so neither gaining nor losing background pays.
+    """
 
     def score_and_gradient(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> tuple[Score, Tensor]:
         """Weighted sum over voxels and its derivative by ``moved``; images (C, D, H, W), weight (D, H, W)."""
-        difference = (fixed - moved).mul_(weight)
-        return self._sum(difference, weight), difference.mul_(2.0 / len(fixed))
+        difference = fixed - moved
+        return self._sums(fixed, difference, weight), difference.mul_(weight * (2.0 / len(fixed)))
 
     def score(self, fixed: Tensor, moved: Tensor, weight: Tensor) -> Score:
-        """As :meth:`score_and_gradient`, the sums alone. Weights other than 0 and 1 count squared in the distance."""
-        return self._sum((fixed - moved).mul_(weight), weight)
+        """As :meth:`score_and_gradient`, the sums alone."""
+        return self._sums(fixed, fixed - moved, weight)
 
     @staticmethod
-    def _sum(difference: Tensor, weight: Tensor) -> Score:
-        attainable = float(weight.sum())
-        return Score(attainable - float(difference.square().sum()) / len(difference), attainable)
+    def _sums(fixed: Tensor, difference: Tensor, weight: Tensor) -> Score:
+        attainable = float(((1 - fixed).square_().mean(dim=0) * weight).sum())
+        return Score(attainable - float((difference.square().mean(dim=0) * weight).sum()), attainable)

@@ -51,7 +51,11 @@ class Affine:
 
     def map(self, points_lps: AnyArray) -> FloatArray:
         """Map points (..., 3) in LPS mm."""
-        return np.asarray(points_lps @ self.matrix[:3, :3].T + self.matrix[:3, 3], dtype=np.float64)
+        points = np.asarray(points_lps, dtype=np.float64)
+        # One product of a long list: numpy would take a lattice slice by slice.
+        mapped = points.reshape(-1, 3) @ self.matrix[:3, :3].T
+        mapped += self.matrix[:3, 3]
+        return mapped.reshape(points.shape)
 
     def invert(self) -> Affine:
         """The map back."""

@@ -32,7 +32,7 @@ def _window_sum(values: Tensor, axis: int, reach: int) -> Tensor:
 def gaussian(values: Tensor, sigma: tuple[float, float, float]) -> Tensor:
     """Gaussian smoothing, ``sigma`` in voxels per axis in (z, y, x) order; edge values repeat outside.
 
-    Short kernels are shifted adds; long ones one matrix product per axis, whose cost does not grow with sigma.
+    One matrix product per axis: exact at the edges, and its cost does not grow with sigma.
     """
     for axis, width in zip((-3, -2, -1), sigma, strict=True):
         if width > 0 and values.shape[axis] > 1:

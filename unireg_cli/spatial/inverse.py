@@ -13,6 +13,8 @@ from unireg_cli.spatial.sampling import index_lattice, sample_index
 
 # Newton works on this many unconverged voxels at once (9 gradient channels each).
 _CHUNK = 500_000
+# Voxels at which a round trip is measured.
+_SAMPLE = 200_000
 
 
 def invert_field(field: DisplacementField, *, tolerance_voxels: float = 0.01, guess: Tensor | None = None) -> DisplacementField:
@@ -110,12 +112,15 @@ class ConsistencyError:
 
 
 def inverse_consistency(field: DisplacementField, inverse: DisplacementField, inside: np.ndarray | None = None) -> ConsistencyError:
-    """Round-trip error of a field and its inverse on the same grid; ``inside`` (D, H, W) limits where it is measured."""
-    there, back = index_from_mm(field), index_from_mm(inverse)
-    lattice = index_lattice(field.grid.shape)
-    loop = there + sample_index(back, lattice + there.permute(1, 2, 3, 0))
-    spacing = torch.tensor(field.grid.spacing)[:, None, None, None]
-    voxels, mm = loop.norm(dim=0).numpy(), (loop * spacing).norm(dim=0).numpy()
-    if inside is not None and inside.any():
-        voxels, mm = voxels[inside], mm[inside]
+    """Round-trip error of a field and its inverse on the same grid; ``inside`` (D, H, W) limits where it is measured.
+
+    Measured at no more than about 200,000 voxels, evenly spread: enough for a 99th percentile.
+    """
+    chosen = np.arange(field.grid.voxels) if inside is None or not inside.any() else np.flatnonzero(inside)
+    chosen = chosen[:: max(1, len(chosen) // _SAMPLE)]
+    start = np.stack(np.unravel_index(chosen, field.grid.shape)[::-1], axis=-1) @ field.grid.lps_from_index[:3, :3].T
+    start = start + field.grid.lps_from_index[:3, 3]
+    loop = inverse.map(field.map(start)) - start
+    mm = np.linalg.norm(loop, axis=-1)
+    voxels = np.linalg.norm(loop @ field.grid.index_from_lps[:3, :3].T, axis=-1)
     return ConsistencyError(float(mm.mean()), float(np.percentile(mm, 99)), float(voxels.mean()), float(np.percentile(voxels, 99)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from unireg_cli.spatial.affine import Affine
 from unireg_cli.spatial.chain import Chain
 from unireg_cli.spatial.grid import Grid
 from unireg_cli.spatial.sampling import inside_buffer, sample_index
@@ -30,14 +31,13 @@ def resample(
     The dtype is kept: integers are rounded and clamped to their range; ``nearest`` and ``label`` copy ids exactly.
     """
     reader = _READERS[interpolation](voxels)
-    matrix = grid.index_from_lps
+    index_of_reference = chain.then(Affine(grid.index_from_lps)).simplified()
     out = np.empty(reference.shape, dtype=voxels.dtype)
     fill = _cast(np.array([default], dtype=np.float64), voxels.dtype)[0]
     slab = max(1, _CHUNK // (reference.size[0] * reference.size[1]))
     for start in range(0, reference.size[2], slab):
         stop = min(start + slab, reference.size[2])
-        points = chain.map(reference.points_lps(start, stop))
-        index = points @ matrix[:3, :3].T + matrix[:3, 3]
+        index = index_of_reference.map(reference.points_lps(start, stop))
         inside = inside_buffer(index, grid.size)
         values = np.full(inside.shape, fill, dtype=voxels.dtype)
         if inside.any():
