@@ -36,6 +36,13 @@ class View:
     grid: Grid
     mask: Tensor | None = None
 
+    def drawn(self, grid: Grid, affine: Affine) -> tuple[Tensor, Tensor]:
+        """Values on ``grid`` through ``affine`` (grid points -> points of this image), and where they count; both (D, H, W)."""
+        values, known = draw(self.values, self.grid, grid, affine)
+        if self.mask is not None:
+            known = known * draw(self.mask, self.grid, grid, affine)[0]
+        return values, known
+
 
 class Problem:
     """Similarity of a pair as a function of an affine at one scale.
@@ -178,7 +185,7 @@ class Search:
         """The best affine near ``affine`` and its similarity; never worse than ``affine``."""
         if not self.measure.oriented:
             return climb(self._native(voxels), affine, self.pose, numbers, steps)
-        value = float("-inf")
+        value = self.value(affine, voxels)
         for _ in range(_REDRAWS):
             change, _ = climb(self._redrawn(affine, voxels), Affine.identity(), self.pose, numbers, steps)
             trial = affine.after(change)
@@ -197,9 +204,7 @@ class Search:
         grid = coarser(self.fixed.grid, voxels)
         margin = [max(2, n // 6) for n in grid.size]
         wide = grid.padded(margin, margin)
-        values, known = draw(self.moving.values, self.moving.grid, wide, affine)
-        if self.moving.mask is not None:
-            known = known * draw(self.moving.mask, self.moving.grid, wide, affine)[0]
+        values, known = self.moving.drawn(wide, affine)
         return Problem(self.fixed, View(values, wide, known), voxels, self.measure)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -158,9 +158,7 @@ def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
 def _linear_result(pair: Prepared, affine: Affine, reference: Affine, later: Chain, watch: Stopwatch) -> Registration:
     with watch.stage("judge"):
         grid = coarser(pair.fixed.grid, _JUDGE_VOXELS)
-        nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
-        before, after = (Scene(pair.fixed, pair.moving, a, grid, pair.measure).value(nothing) for a in (reference, affine))
-    quality = Quality(pair.measure.name, before, after, after)
+        quality = _similarities(pair, affine, reference, grid)
     forward = Chain((affine, *later.steps))
     pair.decisions["grid"] = f"{grid.describe()} (where the similarity is measured)"
     warnings = _gain_warning(quality)
@@ -190,7 +188,7 @@ def _deform(
         displacement = resize_displacement(displacement, network_grid.shape)
     with watch.stage("finish"):
         progress("finish", 0, 3)
-        quality = _similarities(pair, affine, reference, displacement)
+        quality = _similarities(pair, affine, reference, coarser(fixed.grid, _JUDGE_VOXELS), displacement)
         if quality.similarity_after < quality.similarity_affine:
             warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
             displacement = torch.zeros_like(displacement)
@@ -219,13 +217,14 @@ def finish_field(displacement: Tensor, network_grid: Grid, fixed_grid: Grid, spa
     return field_from_index(faded, wide), mended
 
 
-def _similarities(pair: Prepared, affine: Affine, reference: Affine, displacement: Tensor) -> Quality:
-    """Similarity at the start, after the affine and after the refinement, on one grid of moderate size."""
-    grid = coarser(pair.fixed.grid, _JUDGE_VOXELS)
-    nothing = torch.zeros(3, *grid.shape, device=displacement.device)
+def _similarities(pair: Prepared, affine: Affine, reference: Affine, grid: Grid, displacement: Tensor | None = None) -> Quality:
+    """Similarity at the start, after the affine and after the refinement (if any), on one ``grid`` of moderate size."""
+    nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
     before = Scene(pair.fixed, pair.moving, reference, grid, pair.measure).value(nothing)
     scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
-    return Quality(pair.measure.name, before, scene.value(nothing), scene.value(resize_displacement(displacement, grid.shape)))
+    aligned = scene.value(nothing)
+    after = aligned if displacement is None else scene.value(resize_displacement(displacement, grid.shape))
+    return Quality(pair.measure.name, before, aligned, after)
 
 
 def judge_field(
@@ -236,15 +235,12 @@ def judge_field(
     inside = _foreground_on(pair.foreground, fixed_grid, field.grid)
     lengths = np.sqrt(np.square(field.vectors_mm[inside]).sum(-1)) if inside.any() else np.zeros(1)
     percentiles = {f"p{p}": float(np.percentile(lengths, p)) for p in (50, 95, 99)} | {"max": float(lengths.max())}
-    return Quality(
-        quality.similarity_name,
-        quality.similarity_before,
-        quality.similarity_affine,
-        quality.similarity_after,
-        regularity(jacobian),
-        regularity(jacobian, inside),
-        percentiles,
-        inverse_consistency(field, inverse_field, inside),
+    return replace(
+        quality,
+        regularity=regularity(jacobian),
+        regularity_foreground=regularity(jacobian, inside),
+        displacement_percentiles_mm=percentiles,
+        inverse_consistency=inverse_consistency(field, inverse_field, inside),
     )
 
 

@@ -50,9 +50,7 @@ class Scene:
         identity = Affine.identity()
         margin = [max(2, round(_MARGIN * n)) for n in grid.size]
         wide = grid.padded(margin, margin)
-        values, known = draw(moving.values, moving.grid, wide, affine)
-        if moving.mask is not None:
-            known = known * draw(moving.mask, moving.grid, wide, affine)[0]
+        values, known = moving.drawn(wide, affine)
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, grid, identity)[0])
         self.fixed_weight = None if fixed.mask is None else draw(fixed.mask, fixed.grid, grid, identity)[0]
