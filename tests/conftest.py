@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -131,3 +133,51 @@ def wavy_field() -> Callable[..., DisplacementField]:
         return DisplacementField(vectors.astype(np.float32), grid)
 
     return make
+
+
+@pytest.fixture
+def save_weights() -> Callable[..., Path]:
+    """Write weights of an untrained network by hand, not by the code under test; ``changes`` replace keys of the JSON."""
+
+    import safetensors.torch
+
+    from unireg_cli.model.anatomy import vocabulary
+    from unireg_cli.model.network import Network, settings_as_json
+    from unireg_cli.model.settings import NetworkSettings
+
+    def write(path: Path, *, seed: int = 0, **changes: Any) -> Path:
+        settings = NetworkSettings(vocabulary().size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            tensors = {name: tensor.contiguous() for name, tensor in Network(settings).state_dict().items()}
+        content = safetensors.torch.save(tensors, {"unireg-weights": "1"})
+        config = {
+            "format": "unireg-weights",
+            "format_version": 1,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "name": path.stem,
+            "network": settings_as_json(settings),
+            "trained": {"real": ["liver", "hippocampus_left"], "synthetic": ["spleen", "liver"]},
+            "smoothness": 0.25,
+            "step": 12,
+            "licence": "CC BY-NC-SA 4.0",
+        }
+        path.write_bytes(content)
+        path.with_suffix(".json").write_text(json.dumps(config | changes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the weights that come with unireg."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr("unireg_cli.io.weights.shipped_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNIREG_WEIGHTS", raising=False)

@@ -20,7 +20,7 @@ from unireg_cli.commands import flags
 from unireg_cli.errors import GeometryError, OutOfMemoryError, QualityGateError, UniregError, UsageError, WeightsError
 from unireg_cli.io.header import HeaderChoice
 from unireg_cli.io.points import PointSpace
-from unireg_cli.types import Modality, Similarity, TransformFormat, TransformKind
+from unireg_cli.types import Modality, Mode, Similarity, TransformFormat, TransformKind
 
 
 def children_seconds() -> float:
@@ -48,8 +48,9 @@ def test_the_app_loads_nothing_heavy():
 
 def test_help_names_the_commands_and_their_flags(capsys):
     assert main(["--help"]) == 0
-    assert {"register", "warp", "demo"} <= set(capsys.readouterr().out.split())
-    for command, wanted in (("register", ("--also", "--pairs", "--init")), ("warp", ("--points", "--invert"))):
+    assert {"register", "warp", "anatomies", "demo"} <= set(capsys.readouterr().out.split())
+    register = ("--also", "--pairs", "--init", "--anatomy", "--mode", "--weights")
+    for command, wanted in (("register", register), ("warp", ("--points", "--invert"))):
         assert main([command, "--help"]) == 0
         text = capsys.readouterr().out
         assert all(flag in text for flag in wanted)
@@ -67,6 +68,14 @@ def test_version_names_packages_and_licences(capsys):
     assert text.startswith("unireg 0.") and "SimpleITK 2" in text and "Apache-2.0" in text
 
 
+def test_version_names_the_shipped_weights_or_what_is_wrong_with_them(capsys, shipped, save_weights):
+    assert main(["--version"]) == 0 and "No network weights" in capsys.readouterr().out
+    path = save_weights(shipped / "unireg-base.safetensors", licence="for research")
+    assert main(["--version"]) == 0 and "Weights unireg-base (step 12): for research." in capsys.readouterr().out
+    path.with_suffix(".json").write_text("{")
+    assert main(["--version"]) == 0 and "unireg-base.json: damaged" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["register", "--nonsense"], ["register", "a", "b", "c"], ["warp", "--threads", "many"]])
 def test_wrong_words_are_one_line_and_code_2(capsys, words):
     assert main(words) == 2
@@ -79,6 +88,7 @@ def test_the_words_on_the_command_line_are_those_of_the_library():
     for words, kind in (
         (flags.ModalityWord, Modality),
         (flags.TransformWord, TransformKind),
+        (flags.ModeWord, Mode),
         (flags.SimilarityWord, Similarity),
         (flags.FormatWord, TransformFormat),
         (flags.HeaderWord, HeaderChoice),

@@ -20,14 +20,14 @@ ALLOWED = {
     "types": {"errors"},
     "spatial": FLOOR,
     "similarity": FLOOR | {"spatial"},
-    "registration": FLOOR | {"spatial", "similarity"},
+    "registration": FLOOR | {"spatial", "similarity", "model"},
     "phantom": FLOOR | {"spatial"},
     "model": FLOOR | {"spatial"},
     "evaluation": FLOOR | {"spatial"},
     "report": FLOOR | {"spatial", "similarity", "registration", "io"},
     "io": FLOOR | {"spatial", "registration"},
 }
-FILE_LIBRARIES = {"SimpleITK", "nibabel", "h5py"}
+FILE_LIBRARIES = {"SimpleITK", "nibabel", "h5py", "safetensors"}
 TERMINAL_LIBRARIES = {"typer", "rich", "click"}
 # Images handed over as objects of these libraries, and ITK's number of threads: no files.
 OBJECT_LIBRARIES = {"api.py": {"SimpleITK"}, "commands/resources.py": {"SimpleITK"}}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from unireg_cli.errors import UsageError
-from unireg_cli.options import Companion, RegisterOptions, TransformSpec, stem
+from unireg_cli.options import Companion, RegisterOptions, stem
 from unireg_cli.types import Effort, Interpolation, Modality, Start, TransformFormat, TransformKind
+from unireg_cli.words import TransformSpec
 
 PAIR = {"fixed": "a/fix.nii.gz", "moving": "b/mov.mha"}
 
@@ -29,6 +30,9 @@ def test_every_flag_reaches_its_option():
         "modality": "ct",
         "moving_modality": "mr",
         "similarity": "mind",
+        "anatomy": ["Left-Hippocampus,hepar", "kidneys"],
+        "mode": "INTRA",
+        "weights": "mine.safetensors",
         "smoothness": 0.25,
         "iterations": 7,
         "best": True,
@@ -59,6 +63,8 @@ def test_every_flag_reaches_its_option():
     assert (settings.fixed_modality, settings.moving_modality) == (Modality.CT, Modality.MR)
     assert (settings.smoothness, settings.iterations, settings.effort, settings.field_spacing) == (0.25, 7, Effort.BEST, "full")
     assert (settings.device, settings.seed, settings.deterministic, settings.similarity) == ("cpu", 9, True, "mind")
+    assert (settings.anatomy, settings.mode) == (("hippocampus_left", "liver", "kidneys"), "intra")
+    assert (options.smoothness, options.weights) == (0.25, "mine.safetensors")
     assert options.output == Path("out/p_")
     assert (options.transform_format, options.interpolation) == (TransformFormat.ANTS, Interpolation.BSPLINE)
     assert (options.jacobian, options.log_jacobian, options.inverse_warped, options.picture) == (True, True, True, True)
@@ -90,6 +96,13 @@ def test_init_keyword_sets_the_start(word):
         ({"fail_on_folding": -1.0}, "--fail-on-folding"),
         ({"max_memory": 0.0}, "--max-memory"),
         ({"interpolation": "cubic"}, "nearest, linear"),
+        ({"anatomy": ["livr"]}, "did you mean liver"),
+        ({"anatomy": [""]}, "a name is empty"),
+        ({"anatomy": ["all", "liver"]}, "all contains liver already"),
+        ({"mode": "both"}, "inter, intra"),
+        ({"weights": "none", "anatomy": ["liver"]}, "--anatomy would do nothing with --weights none"),
+        ({"weights": "none", "mode": "inter"}, "--mode would do nothing"),
+        ({"transform": "affine", "anatomy": ["liver"], "weights": "a"}, "--anatomy, --weights would do nothing with --transform affine"),
         ({"modality": "ct", "fixed_modality": "mr", "moving_modality": "mr"}, "does nothing"),
         ({"transform": "affine", "jacobian": True}, "--jacobian"),
         ({"transform": "affine", "log_jacobian": True}, "--log-jacobian"),
@@ -102,6 +115,17 @@ def test_init_keyword_sets_the_start(word):
 def test_words_that_make_no_sense_are_refused(words, hint):
     with pytest.raises(UsageError, match=hint):
         RegisterOptions.from_words({**PAIR, **words})
+
+
+@pytest.mark.parametrize("words", [{}, {"anatomy": None}, {"anatomy": []}, {"anatomy": ["All"]}, {"anatomy": "everything"}])
+def test_all_is_what_is_asked_for_when_nothing_is(words):
+    options = RegisterOptions.from_words({**PAIR, **words})
+    assert options.settings.anatomy == ()
+    assert options.condition == {"anatomy": ("all",), "mode": "inter", "smoothness": 0.5}
+
+
+def test_a_run_that_bends_nothing_has_no_condition():
+    assert RegisterOptions.from_words({**PAIR, "transform": "rigid"}).condition is None
 
 
 @pytest.mark.parametrize(

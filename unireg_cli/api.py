@@ -15,13 +15,15 @@ from unireg_cli.commands.session import Progress, collected_warnings
 from unireg_cli.errors import UsageError
 from unireg_cli.io.exchange import as_image, like, name_of
 from unireg_cli.io.header import HeaderChoice
-from unireg_cli.options import RegisterOptions, TransformSpec, choice
-from unireg_cli.options import interpolation as interpolation_named
+from unireg_cli.loading import choose_weights, complete, load_network
+from unireg_cli.options import RegisterOptions
 from unireg_cli.pair import Pair, jacobian_map, warp_inverse
 from unireg_cli.registration.result import Quality
 from unireg_cli.spatial import Affine, Chain, DisplacementField
 from unireg_cli.types import Interpolation, Modality, TransformFormat
 from unireg_cli.warping import fill_value, warp_image
+from unireg_cli.words import TransformSpec, choice
+from unireg_cli.words import interpolation as interpolation_named
 
 Transforms = Chain | Affine | DisplacementField | str | Path | Sequence[str | Path]
 
@@ -94,6 +96,8 @@ def register(
     modality: str | None = None,
     fixed_modality: str | None = None,
     moving_modality: str | None = None,
+    anatomy: str | Sequence[str] | None = None,
+    mode: str | None = None,
     similarity: str = "auto",
     smoothness: float | None = None,
     iterations: int | None = None,
@@ -104,6 +108,7 @@ def register(
     field_spacing: str | float | None = None,
     interpolation: str = "linear",
     default_value: float | None = None,
+    weights: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
@@ -116,6 +121,10 @@ def register(
 
     Args:
         fixed, moving, fixed_mask, moving_mask: paths, SimpleITK images, nibabel NIfTI images, or Images.
+        anatomy: structures or regions to favour, as words or as "liver,spleen"; None is all.
+        mode: "inter" (two people) or "intra" (one person twice); None is inter.
+        weights: a file, the name of shipped weights, or "none"; None is UNIREG_WEIGHTS, else the shipped ones.
+        smoothness: None is the weights' own.
         init: a keyword (none, header, centers, moments), a transform or Chain, a file, or files in antsApplyTransforms order.
         threads: for torch and ITK; None leaves both as they are.
         progress: called with (stage, done, total).
@@ -127,6 +136,8 @@ def register(
     chain, words["init"] = _split_init(init)
     words |= {"fixed": name_of(fixed, "fixed"), "moving": name_of(moving, "moving"), "fixed_mask": None, "moving_mask": None}
     options = RegisterOptions.from_words(words)
+    found = choose_weights([options])
+    options = complete(options, found)
     watch = Watch()
     with collected_warnings() as warnings:
         with watch.stage("read"):
@@ -134,8 +145,9 @@ def register(
             masks = [None if mask is None else as_image(mask, name_of(mask, "mask"), options.header) for mask in (fixed_mask, moving_mask)]
             pair = Pair(images[0], images[1], masks[0], masks[1], chain)
         count = _threads(threads)
-        solution = solve_as_asked(options, pair, watch, progress)
-    return RegisterResult(Run(options, count, solution, watch, warnings), (fixed, moving))
+        model = load_network(found)
+        solution = solve_as_asked(options, pair, watch, progress, model)
+    return RegisterResult(Run(options, count, solution, watch, warnings, model), (fixed, moving))
 
 
 def warp(

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from unireg_cli.commands.anatomies import anatomies
 from unireg_cli.commands.demo import demo
 from unireg_cli.commands.flags import PairedCommand
 from unireg_cli.commands.register import register
+from unireg_cli.commands.train import train
 from unireg_cli.commands.warp import warp
 
 app = typer.Typer(
@@ -20,7 +22,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_LICENCES = "Code: Apache-2.0. No network weights are part of this version, and no data."
 
 
 def _show_version(asked: bool) -> None:
@@ -30,8 +31,23 @@ def _show_version(asked: bool) -> None:
         packages = ("torch", "SimpleITK", "nibabel", "numpy", "scipy")
         typer.echo(f"unireg {version('unireg')}")
         typer.echo(", ".join(f"{name} {version(name)}" for name in packages))
-        typer.echo(_LICENCES)
+        typer.echo(f"Code: Apache-2.0. {_weights_licences()}")
         raise typer.Exit
+
+
+def _weights_licences() -> str:
+    from unireg_cli.errors import WeightsError
+    from unireg_cli.io.weights import shipped_folder
+    from unireg_cli.io.weights_config import read_config
+
+    try:
+        shipped = [read_config(path) for path in sorted(shipped_folder().glob("*.safetensors"))]
+    except WeightsError as error:
+        # Versions are asked for when something is wrong: say it, and the rest.
+        return f"Weights: {error}."
+    if not shipped:
+        return "No network weights are part of this version, and no data."
+    return " ".join(f"Weights {config['name']} (step {config['step']}): {config['licence']}." for config in shipped)
 
 
 @app.callback()
@@ -43,4 +59,6 @@ def unireg(
 
 app.command(cls=PairedCommand, no_args_is_help=True)(register)
 app.command(no_args_is_help=True)(warp)
+app.command(no_args_is_help=True)(train)
+app.command()(anatomies)
 app.command()(demo)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from unireg_cli.errors import UsageError
 from unireg_cli.io.transforms import as_written
+from unireg_cli.model.network import Network
 from unireg_cli.registration.memory import require_memory
 from unireg_cli.registration.pipeline import register_images
 from unireg_cli.registration.result import Registration
@@ -56,6 +58,7 @@ def solve(
     interpolation: Interpolation = Interpolation.LINEAR,
     default_value: float | None = None,
     max_memory_gb: float | None = None,
+    network: Network | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Solution:
     """Register a pair and resample the moving image once, through the whole chain.
@@ -64,10 +67,17 @@ def solve(
         OutOfMemoryError: the run would need more memory than there is, said before it starts.
     """
     require_memory(pair.fixed.grid, pair.moving.grid, settings, max_memory_gb)
-    extra = {} if progress is None else {"progress": progress}
+    extra: dict[str, Any] = {} if progress is None else {"progress": progress}
     with _reproducible(settings):
         registration = register_images(
-            pair.fixed, pair.moving, settings, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask, initial=pair.initial, **extra
+            pair.fixed,
+            pair.moving,
+            settings,
+            fixed_mask=pair.fixed_mask,
+            moving_mask=pair.moving_mask,
+            initial=pair.initial,
+            network=network,
+            **extra,
         )
     default = fill_value(pair.moving, settings.moving_modality, default_value)
     written = as_written(registration.forward)

@@ -88,7 +88,7 @@ def test_a_bad_cell_fails_its_row_only(unireg):
     [
         (("fixed", "movin"), [("a", "b")], (), 2, "moving"),
         (("fixed",), [("a",)], (), 2, "moving"),
-        (("fixed", "moving", "anatomy"), [("a", "b", "c")], (), 2, "anatomy"),
+        (("fixed", "moving", "weights"), [("a", "b", "c")], (), 2, "weights"),
         (("fixed", "moving"), [], (), 3, "without any pairs"),
         (("fixed", "moving"), [("fix.nii.gz", "one.nii.gz"), ("x/fix.nii.gz", "y/one.nii.gz")], (), 2, "lines 2 and 3 would both write"),
         (("fixed", "moving"), [("fix.nii.gz", "one.nii.gz")], ("-o", "p_"), 2, "--output"),

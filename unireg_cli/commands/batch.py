@@ -6,7 +6,7 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from unireg_cli.commands.resources import Threads
 from unireg_cli.commands.session import Progress
 from unireg_cli.errors import InputError, UniregError, UsageError
 from unireg_cli.io.provenance import SCHEMA_VERSION, plain, read_record
+from unireg_cli.loading import FoundWeights, Model, choose_weights, complete, weights_of
 from unireg_cli.options import RegisterOptions
 
 logger = logging.getLogger("unireg")
@@ -41,6 +42,8 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "modality": str,
     "fixed_modality": str,
     "moving_modality": str,
+    "anatomy": lambda text: [text],
+    "mode": str,
     "similarity": str,
     "smoothness": float,
     "iterations": int,
@@ -52,6 +55,10 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "seed": int,
     "fail_on_folding": float,
 }
+
+
+# Options that do not change the result of a finished pair, or that the settings and the weights' SHA-256 tell better.
+_NO_MATTER = ("threads", "max_memory_gb", "smoothness", "weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,15 @@ def check_rows(rows: list[Row], *, overwrite: bool, resume: bool) -> None:
             raise UsageError(f"line {row.number}: {existing[0]} exists; skip finished pairs with --resume or allow it with --overwrite")
 
 
-def run_rows(rows: list[Row], threads: Threads, progress: Progress, *, overwrite: bool, resume: bool) -> dict[str, Any]:
+def choose_model(rows: list[Row]) -> tuple[FoundWeights | None, list[Row]]:
+    """The weights that all rows share, and the rows with what those weights decide."""
+    found = choose_weights(row.options for row in rows if row.options is not None)
+    return found, [row if row.options is None else replace(row, options=complete(row.options, found)) for row in rows]
+
+
+def run_rows(
+    rows: list[Row], threads: Threads, progress: Progress, model: Model | None = None, *, overwrite: bool, resume: bool
+) -> dict[str, Any]:
     """Register every row and return the summary; a row that fails is reported and the rest go on."""
     news = []
     for count, row in enumerate(rows, 1):
@@ -145,7 +160,7 @@ def run_rows(rows: list[Row], threads: Threads, progress: Progress, *, overwrite
         entry: dict[str, Any] = {"line": row.number, "fixed": row.fixed, "moving": row.moving}
         entry |= {"status": "done", "exit_code": 0, "error": None}
         try:
-            entry |= _run_row(row, threads, progress, overwrite=overwrite, resume=resume)
+            entry |= _run_row(row, threads, progress, model, overwrite=overwrite, resume=resume)
             if "result" in entry:
                 check_folding(entry["result"])
         except Exception as error:
@@ -162,32 +177,36 @@ def run_rows(rows: list[Row], threads: Threads, progress: Progress, *, overwrite
     return {"schema_version": SCHEMA_VERSION, "command": "register --pairs", **counts, "pairs": news}
 
 
-def _run_row(row: Row, threads: Threads, progress: Progress, *, overwrite: bool, resume: bool) -> dict[str, Any]:
+def _run_row(row: Row, threads: Threads, progress: Progress, model: Model | None, *, overwrite: bool, resume: bool) -> dict[str, Any]:
     if row.options is None:
         failure = row.problem or Failure(1, "no options")
         raise BatchError(failure.line, failure.exit_code)
     plan = plan_outputs(row.options)
     words = {"output": row.options.output.as_posix()}
-    if resume and is_finished(row.options, plan, overwrite=overwrite):
+    weights = weights_of(row.options, None if model is None else model.weights.config)
+    if resume and is_finished(row.options, plan, weights, overwrite=overwrite):
         # The limit on folding holds for what is skipped, too.
         return {**words, "status": "skipped", "result": read_record(plan["record"])}
     # What an interrupted run has left of a pair is taken up by --resume.
     check_outputs(plan.values(), row.options.inputs, overwrite=overwrite or resume)
-    return {**words, "result": register_files(row.options, plan, threads, progress)}
+    return {**words, "result": register_files(row.options, plan, threads, progress, model)}
 
 
-def is_finished(options: RegisterOptions, plan: Mapping[str, Path], *, overwrite: bool) -> bool:
+def is_finished(options: RegisterOptions, plan: Mapping[str, Path], weights: Mapping[str, Any] | None, *, overwrite: bool) -> bool:
     """True if every output is there; the JSON is renamed last, so it stands for the whole set.
 
     Raises:
-        UsageError: finished, but with other options than now asked for, and not to be overwritten.
+        UsageError: finished, but with other options or ``weights`` than now asked for, and not to be overwritten.
     """
     if not all(path.is_file() for path in plan.values()):
         return False
-    before, now = read_record(plan["record"]).get("options"), plain(options)
+    record = read_record(plan["record"])
+    before, now = record.get("options"), plain(options)
     if isinstance(before, dict):
-        # Neither changes the result of a finished pair.
-        other = [name for name in now if name not in ("threads", "max_memory_gb") and before.get(name) != now[name]]
+        other = [name for name in now if name not in _NO_MATTER and before.get(name) != now[name]]
+        # A name or a file may be the same and the tensors others.
+        if record.get("weights") != plain(weights):
+            other.append("network")
         if not other or overwrite:
             return not other
         raise UsageError(f"{plan['record']}: finished with another {', '.join(other)}; choose another output, or delete the old one")

@@ -9,9 +9,9 @@ import numpy as np
 
 from unireg_cli.commands.session import logger
 from unireg_cli.io.transforms import read_transform
-from unireg_cli.options import TransformSpec
 from unireg_cli.spatial import Chain, DisplacementField
 from unireg_cli.spatial.sampling import inside_buffer
+from unireg_cli.words import TransformSpec
 
 # Ends of the names of a transform and of its inverse, as antsRegistration and this package write them side by side.
 # The longer end comes first: "InverseComposite.h5" also ends in "Composite.h5".

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 ModalityWord = Literal["auto", "ct", "mr", "other"]
 TransformWord = Literal["rigid", "affine", "deformable"]
+ModeWord = Literal["inter", "intra"]
 SimilarityWord = Literal["auto", "lncc", "mind"]
 FormatWord = Literal["h5", "ants", "nii"]
 HeaderWord = Literal["check", "sform", "qform"]
@@ -61,7 +62,25 @@ BothModalities = Annotated[ModalityWord | None, _what("--modality", show_default
 FixedModality = Annotated[ModalityWord | None, _what(show_default="as --modality", help="Of the fixed image.")]
 MovingModality = Annotated[ModalityWord | None, _what(show_default="as --modality", help="Of the moving image.")]
 SimilarityKind = Annotated[SimilarityWord, _what(help="auto: lncc, or mind where the modalities differ.")]
-Smoothness = Annotated[float | None, _what(show_default="0.5", help="0 follows every detail, 1 is very regular.")]
+Anatomy = Annotated[
+    list[str] | None,
+    _what(
+        "--anatomy",
+        metavar="NAME",
+        show_default="all",
+        help="Structures or regions to favour: liver,spleen; repeatable. unireg anatomies lists them.",
+    ),
+]
+ModeKind = Annotated[ModeWord | None, _what("--mode", show_default="inter", help="inter: two people; intra: one person twice.")]
+Weights = Annotated[
+    str | None,
+    _run(
+        metavar="FILE|NAME|none",
+        help="NAME.safetensors with its JSON, or shipped weights; none: refine only, without the network. Default: UNIREG_WEIGHTS, else "
+        "the shipped weights.",
+    ),
+]
+Smoothness = Annotated[float | None, _what(show_default="the weights' own, else 0.5", help="0 follows every detail, 1 is very regular.")]
 Iterations = Annotated[int | None, _what(help="Refinement steps at the finest scale.")]
 Fast = Annotated[bool, _what("--fast", help="Less refinement.")]
 Best = Annotated[bool, _what("--best", help="Refinement to convergence.")]

@@ -19,13 +19,15 @@ from unireg_cli.errors import QualityGateError, UsageError
 from unireg_cli.io.images import read_image, write_image
 from unireg_cli.io.provenance import Clock, Surroundings, register_record, write_record
 from unireg_cli.io.transforms import apply_commands, transform_paths, write_transforms
-from unireg_cli.options import RegisterOptions, ants_name
+from unireg_cli.loading import Model, warn_of_gaps, weights_of
+from unireg_cli.options import RegisterOptions
 from unireg_cli.pair import Pair, Solution, jacobian_map, solve, warp_inverse
 from unireg_cli.registration.result import Stage
 from unireg_cli.registration.stopwatch import peak_memory_mb
 from unireg_cli.spatial import DisplacementField, Image
 from unireg_cli.types import Interpolation, Modality, TransformFormat
 from unireg_cli.warping import fill_value, warp_image
+from unireg_cli.words import ants_name
 
 logger = logging.getLogger("unireg")
 
@@ -59,16 +61,20 @@ class Run:
     solution: Solution
     watch: Watch
     warnings: list[str]
+    model: Model | None = None
 
 
-def register_files(options: RegisterOptions, plan: Mapping[str, Path], threads: Threads, progress: Progress) -> dict[str, Any]:
+def register_files(
+    options: RegisterOptions, plan: Mapping[str, Path], threads: Threads, progress: Progress, model: Model | None = None
+) -> dict[str, Any]:
     """Run one registration and return its record; the files of ``plan`` appear together at the end, or none does."""
     watch = Watch()
     with collected_warnings() as warnings:
         check_inputs(options.inputs)
         with watch.stage("read"):
             pair = read_pair(options)
-        return write_run(Run(options, threads, solve_as_asked(options, pair, watch, progress), watch, warnings), plan)
+        solution = solve_as_asked(options, pair, watch, progress, model)
+        return write_run(Run(options, threads, solution, watch, warnings, model), plan)
 
 
 def read_pair(options: RegisterOptions) -> Pair:
@@ -82,8 +88,11 @@ def read_pair(options: RegisterOptions) -> Pair:
     return Pair(fixed, moving, masks[0], masks[1], initial)
 
 
-def solve_as_asked(options: RegisterOptions, pair: Pair, watch: Watch, progress: Progress | None = None) -> Solution:
+def solve_as_asked(
+    options: RegisterOptions, pair: Pair, watch: Watch, progress: Progress | None = None, model: Model | None = None
+) -> Solution:
     """Solve a pair under the options; the stages go to the watch, the warnings of the result to the log."""
+    warn_of_gaps(options, model)
     begin = time.perf_counter()
     solution = solve(
         pair,
@@ -91,6 +100,7 @@ def solve_as_asked(options: RegisterOptions, pair: Pair, watch: Watch, progress:
         interpolation=options.interpolation,
         default_value=options.default_value,
         max_memory_gb=options.max_memory_gb,
+        network=None if model is None else model.network,
         progress=progress,
     )
     stages = solution.registration.stages
@@ -155,6 +165,8 @@ def make_record(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
     name = ants_name(options.interpolation)
     return register_record(
         options=options,
+        condition=options.condition,
+        weights=weights_of(options, None if run.model is None else run.model.weights.config),
         grids=grids,
         registration=done,
         surroundings=Surroundings(done.decisions.get("device", options.settings.device), run.threads.count, run.threads.source),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ def register(
     modality: flags.BothModalities = None,
     fixed_modality: flags.FixedModality = None,
     moving_modality: flags.MovingModality = None,
+    anatomy: flags.Anatomy = None,
+    mode: flags.ModeKind = None,
     similarity: flags.SimilarityKind = "auto",
     smoothness: flags.Smoothness = None,
     iterations: flags.Iterations = None,
@@ -44,6 +46,7 @@ def register(
     picture: flags.Picture = False,
     interpolation: flags.WarpedInterpolation = "linear",
     default_value: flags.WarpedFill = None,
+    weights: flags.Weights = None,
     device: flags.Device = "auto",
     threads: flags.ThreadCount = None,
     seed: flags.Seed = 0,
@@ -62,7 +65,7 @@ def register(
 ) -> None:
     """Register MOVING to FIXED and write the warped image, ITK transforms both ways, and a JSON.
 
-    Exit codes: 0 done, 2 usage, 3 bad input, 5 out of memory, 6 --fail-on-folding, 1 anything else.
+    Exit codes: 0 done, 2 usage, 3 bad input, 4 weights, 5 out of memory, 6 --fail-on-folding, 1 anything else.
     """
     words = dict(locals())
     start_logging(quiet=quiet, verbose=verbose, log=log)
@@ -71,23 +74,28 @@ def register(
         return
     if resume:
         raise UsageError("--resume belongs to --pairs; leave it out")
-    from unireg_cli.commands.outputs import check_inputs, check_outputs, plan_outputs
-    from unireg_cli.commands.resources import resolve_threads
     from unireg_cli.options import RegisterOptions
 
+    # Before anything heavy is imported: a word that is wrong is said at once.
     options = RegisterOptions.from_words(words)
+    from unireg_cli.commands.outputs import check_inputs, check_outputs, plan_outputs
+    from unireg_cli.commands.resources import resolve_threads
+    from unireg_cli.loading import choose_weights, complete, load_network
+
     plan, count = plan_outputs(options), resolve_threads(threads)
     check_inputs(options.inputs)
     check_outputs(plan.values(), options.inputs, overwrite=overwrite)
+    found = choose_weights([options])
+    options = complete(options, found)
     if dry_run:
-        _show_plan([(options, plan)], count, as_json=json)
+        _show_plan([(options, plan)], count, found, as_json=json)
         return
     from unireg_cli.commands.pair_files import check_folding, register_files
     from unireg_cli.commands.resources import apply_threads
 
     apply_threads(count)
     with progress_bar(quiet=quiet) as progress:
-        record = register_files(options, plan, count, progress)
+        record = register_files(options, plan, count, progress, load_network(found))
     _show_record(record, as_json=json)
     check_folding(record)
 
@@ -96,39 +104,57 @@ def _register_many(words: Mapping[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name in _ONE_PAIR if words[name]]
     if given:
         raise UsageError(f"{', '.join(given)} cannot go with --pairs, where each row names its own files")
-    from unireg_cli.commands.batch import check_rows, check_summary, read_pairs, run_rows
+    from unireg_cli.options import anatomy_names
+
+    anatomy_names(words["anatomy"] or ())
+    from unireg_cli.commands.batch import check_rows, check_summary, choose_model, read_pairs, run_rows
     from unireg_cli.commands.outputs import plan_outputs
     from unireg_cli.commands.resources import apply_threads, resolve_threads
     from unireg_cli.io.provenance import as_json
+    from unireg_cli.loading import load_network
 
     rows, count = read_pairs(words["pairs"], words), resolve_threads(words["threads"])
     mode = {"overwrite": words["overwrite"], "resume": words["resume"]}
     check_rows(rows, **mode)
+    found, rows = choose_model(rows)
     if words["dry_run"]:
-        _show_plan([(row.options, plan_outputs(row.options)) for row in rows if row.options is not None], count, as_json=words["json"])
+        runs = [(row.options, plan_outputs(row.options)) for row in rows if row.options is not None]
+        _show_plan(runs, count, found, as_json=words["json"])
         for row in rows:
             if row.problem is not None:
                 raise UsageError(f"line {row.number}: {row.problem.line}")
         return
     apply_threads(count)
     with progress_bar(quiet=words["quiet"]) as progress:
-        summary = run_rows(rows, count, progress, **mode)
+        summary = run_rows(rows, count, progress, load_network(found), **mode)
     if words["json"]:
         typer.echo(as_json(summary), nl=False)
     check_summary(summary)
 
 
-def _show_plan(runs: list[tuple[Any, Mapping[str, Path]]], threads: Any, *, as_json: bool) -> None:
+def _show_plan(runs: Sequence[tuple[Any, Mapping[str, Path]]], threads: Any, found: Any, *, as_json: bool) -> None:
     from unireg_cli.io.provenance import SCHEMA_VERSION, plain
     from unireg_cli.io.provenance import as_json as text
+    from unireg_cli.loading import weights_of
 
-    plans = [{"options": plain(options), "outputs": plain(dict(plan))} for options, plan in runs]
+    config = found and found.config
+    plans = [
+        {
+            "options": plain(options),
+            "condition": plain(options.condition),
+            "weights": weights_of(options, config),
+            "outputs": plain(dict(plan)),
+        }
+        for options, plan in runs
+    ]
     if as_json:
         typer.echo(text({"schema_version": SCHEMA_VERSION, "dry_run": True, "threads": plain(threads), "runs": plans}), nl=False)
         return
     typer.echo(f"threads: {threads.count} ({threads.source})")
     for entry in plans:
-        for name, value in (entry["options"] | entry["options"]["settings"]).items():
+        weights = entry["weights"] and f"{entry['weights']['name']} (SHA-256 {entry['weights']['sha256'][:12]}...)"
+        shown = entry["options"] | entry["options"]["settings"] | (entry["condition"] or {}) | {"weights": weights}
+        for name, value in shown.items():
             if name != "settings" and value is not None and value is not False and value != []:
                 typer.echo(f"{name}: {value}")
         typer.echo("would write:\n" + "\n".join(f"  {path}" for path in entry["outputs"].values()))

@@ -33,7 +33,7 @@ def warp(
     from unireg_cli.commands.outputs import check_inputs, check_outputs
     from unireg_cli.commands.resources import apply_threads, resolve_threads
     from unireg_cli.commands.warp_files import warp_files
-    from unireg_cli.options import WarpOptions
+    from unireg_cli.warp_options import WarpOptions
 
     options = WarpOptions.from_words(words)
     check_inputs(options.inputs)

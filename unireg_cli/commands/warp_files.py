@@ -9,10 +9,10 @@ from unireg_cli.commands.chain_files import read_chain
 from unireg_cli.io.header import HeaderChoice
 from unireg_cli.io.images import check_output, is_series, read_image, read_series, write_image, write_series
 from unireg_cli.io.points import PointSpace, read_points, write_points
-from unireg_cli.options import WarpOptions
 from unireg_cli.spatial import Grid
 from unireg_cli.spatial.sampling import inside_buffer
 from unireg_cli.types import Interpolation, Modality
+from unireg_cli.warp_options import WarpOptions
 from unireg_cli.warping import fill_value, warp_image
 
 logger = logging.getLogger("unireg")

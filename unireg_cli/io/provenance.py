@@ -59,6 +59,8 @@ def _version(package: str) -> str:
 def register_record(
     *,
     options: object,
+    condition: Mapping[str, Any] | None,
+    weights: Mapping[str, Any] | None,
     grids: Mapping[str, Grid],
     registration: Registration,
     surroundings: Surroundings,
@@ -67,12 +69,17 @@ def register_record(
     apply: object,
     clock: Clock,
 ) -> dict[str, Any]:
-    """The record of one registration, ready for JSON; without ``timing`` it is the same for the same run."""
+    """The record of one registration, ready for JSON; without ``timing`` it is the same for the same run.
+
+    ``condition`` is what the network was asked for, ``weights`` what it consists of; None where nothing was bent, or not by a network.
+    """
     settings = getattr(options, "settings", None)
     return {
         "schema_version": SCHEMA_VERSION,
         "command": "register",
         "options": plain(options),
+        "condition": plain(condition),
+        "weights": plain(weights),
         "versions": versions(),
         "platform": {"system": platform.system(), "machine": platform.machine(), "implementation": platform.python_implementation()},
         "surroundings": plain(surroundings),

@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 
 from unireg_cli.errors import InputError
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.condition import Condition
+from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import View, align, coarser
 from unireg_cli.registration.device import choose_device
 from unireg_cli.registration.finish import at_spacing, fade_out, remove_folds
+from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.normalise import decide_modality, foreground, normalise
+from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on, predict
 from unireg_cli.registration.refinement import Scene, plan_levels, refine
 from unireg_cli.registration.result import Quality, Registration
 from unireg_cli.registration.settings import Settings
@@ -36,6 +41,8 @@ _STEPS: dict[Effort, tuple[int, ...]] = {
     Effort.DEFAULT: (60, 100, 70, 20),
     Effort.BEST: (200, 200, 150, 80),
 }
+# The same after the network, which leaves the coarse scales nothing to do; none at all after it for FAST.
+_STEPS_AFTER: dict[Effort, tuple[int, ...]] = {Effort.DEFAULT: (0, 0, 40, 20), Effort.BEST: (0, 100, 150, 80)}
 # Voxels on which the similarity of the report is measured.
 _JUDGE_VOXELS = 300_000
 
@@ -63,6 +70,7 @@ def register_images(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     initial: Chain | None = None,
+    network: Network | None = None,
     progress: Progress = quiet,
 ) -> Registration:
     """Register ``moving`` to ``fixed``.
@@ -74,6 +82,7 @@ def register_images(
         fixed_mask: where the metric counts (non-zero), on the fixed image's grid.
         moving_mask: the same for the moving image.
         initial: fixed -> moving points, LPS mm; part of the result. Replaces ``settings.start``.
+        network: in inference mode; None registers by the engine alone.
         progress: called as (stage, steps done, steps in all).
 
     Raises:
@@ -100,7 +109,12 @@ def register_images(
         reference = start or Affine.identity()
         if settings.transform is not TransformKind.DEFORMABLE:
             return _linear_result(pair, affine, reference, later, watch)
-        return _deform(fixed, pair, affine, reference, later, settings, watch, progress)
+        prediction = None
+        if network is not None:
+            with watch.stage("predict"):
+                progress("predict", 0, 1)
+                prediction = _predict(network, pair, affine, settings)
+        return _deform(fixed, pair, affine, prediction, reference, later, settings, watch, progress)
 
 
 def prepare(fixed: Image, moving: Image, settings: Settings, fixed_mask: Image | None, moving_mask: Image | None) -> Prepared:
@@ -167,10 +181,32 @@ def _linear_result(pair: Prepared, affine: Affine, reference: Affine, later: Cha
     )
 
 
+def _predict(network: Network, pair: Prepared, affine: Affine, settings: Settings) -> Prediction:
+    """The network under the condition asked for."""
+    device = pair.fixed.values.device
+    known = vocabulary()
+    condition = Condition(known.resolve(settings.anatomy), settings.mode, settings.smoothness)
+    box = body_box(pair.foreground > 0)
+    found = predict(network.to(device), pair.fixed, pair.moving, box, affine, as_ask(condition, known, device))
+    pair.decisions["network_grid"] = found.lattice.describe()
+    return found
+
+
+def _refined(pair: Prepared, affine: Affine, grid: Grid, prediction: Prediction | None, settings: Settings, progress: Progress) -> Tensor:
+    """The displacement on ``grid`` after the refinement, from the prediction or from nothing."""
+    steps = _STEPS[settings.effort] if prediction is None else _STEPS_AFTER[settings.effort]
+    *coarse, finest = steps
+    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), settings.smoothness)
+    start = None if prediction is None else prediction.on(levels[0].grid)
+    displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, _named(progress, "refine"), start)
+    return resize_displacement(displacement, grid.shape)
+
+
 def _deform(
     fixed: Image,
     pair: Prepared,
     affine: Affine,
+    prediction: Prediction | None,
     reference: Affine,
     later: Chain,
     settings: Settings,
@@ -180,15 +216,16 @@ def _deform(
     """The deformable part: refine, finish, judge."""
     warnings: list[str] = []
     with watch.stage("refine"):
-        network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
-        pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
-        *coarse, finest = _STEPS[settings.effort]
-        levels = plan_levels(network_grid, (*coarse, finest if settings.iterations is None else settings.iterations), settings.smoothness)
-        displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, _named(progress, "refine"))
-        displacement = resize_displacement(displacement, network_grid.shape)
+        if prediction is not None and settings.effort is Effort.FAST:
+            network_grid, displacement = prediction.grid, prediction.displacement
+            pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
+        else:
+            network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
+            pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
+            displacement = _refined(pair, affine, network_grid, prediction, settings, progress)
     with watch.stage("finish"):
         progress("finish", 0, 3)
-        quality = _similarities(pair, affine, reference, coarser(fixed.grid, _JUDGE_VOXELS), displacement)
+        quality = _similarities(pair, affine, reference, coarser(fixed.grid, _JUDGE_VOXELS), displacement, network_grid)
         if quality.similarity_after < quality.similarity_affine:
             warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
             displacement = torch.zeros_like(displacement)
@@ -217,13 +254,15 @@ def finish_field(displacement: Tensor, network_grid: Grid, fixed_grid: Grid, spa
     return field_from_index(faded, wide), mended
 
 
-def _similarities(pair: Prepared, affine: Affine, reference: Affine, grid: Grid, displacement: Tensor | None = None) -> Quality:
-    """Similarity at the start, after the affine and after the refinement (if any), on one ``grid`` of moderate size."""
+def _similarities(
+    pair: Prepared, affine: Affine, reference: Affine, grid: Grid, displacement: Tensor | None = None, own: Grid | None = None
+) -> Quality:
+    """Similarity at the start, after the affine and under a displacement given on its ``own`` grid; all on one moderate ``grid``."""
     nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
     before = Scene(pair.fixed, pair.moving, reference, grid, pair.measure).value(nothing)
     scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
     aligned = scene.value(nothing)
-    after = aligned if displacement is None else scene.value(resize_displacement(displacement, grid.shape))
+    after = aligned if displacement is None or own is None else scene.value(displacement_on(displacement, own, grid))
     return Quality(pair.measure.name, before, aligned, after)
 
 

@@ -118,10 +118,14 @@ def refine(
     levels: list[Level],
     measure: Measure,
     report: Callable[[int, int], None],
+    start: Tensor | None = None,
 ) -> Tensor:
-    """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x)."""
+    """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x).
+
+    ``start`` is where to begin, in voxels of the first level's grid; no displacement if None.
+    """
     total, done = sum(level.steps for level in levels), 0
-    displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device)
+    displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device) if start is None else start
     for level in levels:
         scene = Scene(fixed, moving, affine, level.grid, measure)
         displacement = resize_displacement(displacement, level.grid.shape)

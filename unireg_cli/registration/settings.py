@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unireg_cli.errors import UsageError
-from unireg_cli.types import Effort, Modality, Similarity, Start, TransformKind
+from unireg_cli.types import Effort, Modality, Mode, Similarity, Start, TransformKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,9 @@ class Settings:
     fixed_modality: Modality = Modality.AUTO
     moving_modality: Modality = Modality.AUTO
     similarity: Similarity = Similarity.AUTO
+    anatomy: tuple[str, ...] = ()
+    """Structures and regions to favour, by the names of the table of anatomies; none means all."""
+    mode: Mode = Mode.INTER
     effort: Effort = Effort.DEFAULT
     iterations: int | None = None
     """Refinement steps at the finest scale; None takes the effort's own number."""

@@ -51,7 +51,8 @@ def apply_matrix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
     return (matrix @ flat).reshape(*values.shape[:-3], matrix.shape[0], *values.shape[-2:])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)  # a matrix first used without gradients must still serve a training step
 def _smoothing_matrix(count: int, sigma: float, device: str) -> Tensor:
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -64,7 +65,8 @@ def _smoothing_matrix(count: int, sigma: float, device: str) -> Tensor:
     return matrix.float().to(device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _resize_matrix(source: int, target: int, device: str) -> Tensor:
     """Resize keeping voxel edges: linear interpolation when growing; area-matched Gaussian when shrinking."""
     position = (torch.arange(target, dtype=torch.float64) + 0.5) * source / target - 0.5

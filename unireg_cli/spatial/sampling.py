@@ -34,7 +34,9 @@ def sample_normalised(volume: Tensor, position: Tensor, *, border: bool = True) 
     """As :func:`sample_index` for positions in torch's [-1, 1] cube, voxel centres of the corners at -1 and 1."""
     lead = position.shape[:-1]
     count = int(np.prod(lead)) if lead else 1
-    pieces = _SLICES if count % _SLICES == 0 and count > 4096 else 1
+    # A gradient for the volume is made and summed per piece: no more of them than threads.
+    wanted = torch.get_num_threads() if volume.requires_grad else _SLICES
+    pieces = wanted if count % wanted == 0 and count > 4096 else 1
     # A lattice whose slices divide evenly keeps its layout; anything else is a list of points.
     inner = (lead[0] // pieces, *lead[1:]) if len(lead) == 3 and lead[0] % pieces == 0 else (1, count // pieces, 1)
     cut = position.reshape(pieces, *inner, 3)

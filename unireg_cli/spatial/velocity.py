@@ -49,3 +49,15 @@ def integrate(velocity: Tensor, *, largest_step: float = 0.25, lattice: Tensor |
     for _ in range(halvings):
         displacement = compose(displacement, displacement, lattice)
     return displacement if halvings else torch.clone(displacement)
+
+
+def exponential(velocity: Tensor, reach: float, largest_step: float, lattice: Tensor | None = None) -> Tensor:
+    """exp(v) as :func:`integrate`, for a velocity known to be nowhere longer than ``reach``.
+
+    The number of squarings follows from the bound and not from the values: nothing waits for the device, and it can be differentiated.
+    """
+    halvings = max(0, math.ceil(math.log2(reach / largest_step)))
+    displacement = velocity * 0.5**halvings
+    for _ in range(halvings):
+        displacement = compose(displacement, displacement, lattice)
+    return displacement

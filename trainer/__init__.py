@@ -1,0 +1,1 @@
+"""Training of the registration network; only the commands train and finetune import this package."""

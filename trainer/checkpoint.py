@@ -1,0 +1,56 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, written atomically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+
+from trainer.loop import State
+from unireg_cli.errors import InputError
+from unireg_cli.io.atomic import atomic_path
+
+_COUNTS = ("step", "tuned", "skipped", "skipped_in_row")
+
+
+def save(state: State, path: Path, config: str) -> None:
+    """Weights, their average, the optimiser, the counts and the best result, with the TOML they belong to.
+
+    Random numbers need no place here: those of a step follow from the seed and the step alone.
+    """
+    content = {
+        "network": state.network.state_dict(),
+        "average": state.average,
+        "optimiser": state.optimiser.state_dict(),
+        "best": state.best,
+        "results": state.results,
+        "config": config,
+        **{name: getattr(state, name) for name in _COUNTS},
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def restore(state: State, path: Path) -> str:
+    """Bring ``state`` to where ``path`` was written; returns the TOML of that run.
+
+    Raises:
+        InputError: a file that is damaged, foreign, or of another network.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state.network.load_state_dict(content["network"])
+        for name, tensor in state.average.items():
+            tensor.copy_(content["average"][name])
+        state.optimiser.load_state_dict(content["optimiser"])
+        state.best, state.results = float(content["best"]), dict(content["results"])
+        for name in _COUNTS:
+            setattr(state, name, int(content[name]))
+        return str(content["config"])
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError, UnpicklingError) as error:
+        words = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{path}: not a checkpoint of this network ({type(error).__name__}: {words}); "
+            "name another output, or move it away and start anew"
+        ) from None

@@ -1,0 +1,69 @@
+"""Where a run computes and how exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from unireg_cli.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device, and whether convolutions run in bfloat16 there."""
+
+    device: torch.device
+    reduced: bool = False
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced)
+
+    def moved(self, value: T) -> T:
+        """A dataclass, or a tuple, with all tensors in it on the device; what needs no move is not copied."""
+        if self.device.type == "cpu":
+            return value
+        moved: T = each_tensor(value, lambda tensor: tensor.to(self.device, non_blocking=True))
+        return moved
+
+    def __str__(self) -> str:
+        return f"{self.device}, {'bfloat16' if self.reduced else 'float32'}"
+
+
+def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
+    """Read the two settings: ``auto`` is a CUDA device where there is one, and bfloat16 where the processor has units for it.
+
+    Raises:
+        UsageError: a CUDA device was asked for and there is none, or fewer than processes.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cuda" or (device == "auto" and count):
+        if local_rank >= count:
+            raise UsageError(f"device {device}: process {local_rank + 1} here finds {count} CUDA devices; use cpu, or start fewer")
+        place, gains = torch.device("cuda", local_rank), torch.cuda.is_bf16_supported()
+    else:
+        place, gains = torch.device("cpu"), _has_tiles()
+    return Compute(place, precision == "bfloat16" or (precision == "auto" and gains))
+
+
+def _has_tiles() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware (AMX): without, float32 is the faster one."""
+    asked: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return asked is not None and asked()
+
+
+def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nest of dataclasses and tuples with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{entry.name: each_tensor(getattr(value, entry.name), change) for entry in fields(value)})
+    if type(value) is tuple:
+        return tuple(each_tensor(entry, change) for entry in value)
+    return value

@@ -1,0 +1,190 @@
+"""A training run as one TOML file that maps one to one on these dataclasses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from trainer.augmentation import Augmentation
+from unireg_cli.errors import UsageError
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.settings import NetworkSettings
+
+RELATIVE = "a path; in a TOML it is relative to the TOML's folder"
+PathText = Annotated[str, RELATIVE]
+
+
+def require(fits: bool, name: str, must: str, found: object) -> None:
+    """Say what is wrong with one setting.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    if not fits:
+        raise UsageError(f"{name} must {must}, found {found!r}")
+
+
+def _require_numbers(settings: object, names: Sequence[str], least: float, most: float = math.inf) -> None:
+    must = f"be a number from {least:g} to {most:g}" if math.isfinite(most) else f"be a number from {least:g}"
+    for name in names:
+        value = getattr(settings, name)
+        # Written so that NaN does not fit either.
+        require(least <= value <= most and math.isfinite(value), name, must, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set and how it is used.
+
+    ``weight`` is how often it is drawn; ``intra`` the share of its real pairs that are of one person; ``synthetic_intra`` the share of
+    examples that are one scan under a known motion; ``partners`` the affine-aligned partners of each scan.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    path: PathText = ""
+    phantoms: tuple[str, ...] = ()
+    """Kinds of made-up label maps, instead of a path."""
+    phantom_scans: int = 8
+    """How many of each kind."""
+    phantom_spacing: float = 3.0
+    """Edge of their voxels, mm."""
+    weight: float = 1.0
+    voxels: tuple[int, int] = (300_000, 900_000)
+    """Fewest and most voxels of the network's lattice."""
+    partners: int = 2
+    intra: float = 0.0
+    synthetic_intra: float = 0.15
+    synthetic_contrast: float = 0.0
+    lncc: float = 1.0
+    overlap: float = 1.0
+    roughness: float = 1.0
+    unused: tuple[str, ...] = ()
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_numbers(self, ("weight", "lncc", "overlap", "roughness"), 0)
+        _require_numbers(self, ("intra", "synthetic_intra", "synthetic_contrast"), 0, 1)
+        _require_numbers(self, ("partners", "phantom_scans"), 1)
+        require(bool(self.path) != bool(self.phantoms), "path", "be given, or else phantoms, and not both", self.path)
+        require(0 < self.voxels[0] <= self.voxels[1], "voxels", "be two counts above 0 in order", self.voxels)
+        require(self.limit is None or self.limit > 0, "limit", "be above 0", self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Weights of the parts of the loss, before each source's own factors.
+
+    Raises:
+        UsageError: a negative one.
+    """
+
+    lncc: float = 0.3
+    overlap: float = 1.0
+    rest: float = 0.15
+    """Weight of the structures that were not asked for, the asked-for ones having 1."""
+    roughness: float = 0.12
+    """At smoothness 0.5; ten times more at 1, ten times less at 0."""
+    intra_roughness: float = 2.0
+    """Factor on the roughness of pairs of one person."""
+    folding: float = 5.0
+    motion: float = 0.2
+    finding: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require_numbers(self, self.__slots__, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How conditions are drawn: shares of ``all``, of a region, and else up to ``most`` single structures.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    all: float = 0.5
+    region: float = 0.05
+    most: int = 3
+    finder_structures: int = 8
+
+    def __post_init__(self) -> None:
+        _require_numbers(self, ("all", "region"), 0, 1)
+        require(self.all + self.region <= 1 + 1e-9, "all + region", "be at most 1", self.all + self.region)
+        _require_numbers(self, ("most", "finder_structures"), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """AdamW with a linear warm-up and then a constant or a cosine rate.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    rate: float = 6e-4
+    condition_rate: float = 4.0
+    """Factor on the rate of everything that only the condition passes through."""
+    weight_decay: float = 1e-4
+    warmup: int = 200
+    schedule: str = "cosine"
+    final: float = 0.05
+    """Share of the rate that is left at the end of a cosine."""
+    clip: float = 1.0
+    """Longest gradient."""
+    average: float = 0.998
+    """How much of the averaged weights is kept at each step."""
+
+    def __post_init__(self) -> None:
+        require(self.schedule in ("cosine", "constant"), "schedule", "be cosine or constant", self.schedule)
+        _require_numbers(self, ("condition_rate", "weight_decay", "warmup"), 0)
+        _require_numbers(self, ("final", "average"), 0, 1)
+        require(0 < self.rate < math.inf, "rate", "be above 0", self.rate)
+        require(0 < self.clip < math.inf, "clip", "be above 0", self.clip)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that a run's numbers depend on, and where they go.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    sources: tuple[Source, ...]
+    name: str = "unireg-own"
+    """Of the weights."""
+    licence: str = "not stated; ask who trained these weights"
+    """Of the weights: what their training data allow."""
+    steps: int = 10_000
+    seed: int = 0
+    batch: int = 1
+    """Examples per step and process."""
+    most_structures: int = 48
+    points: int = 400
+    tune_every: int = 500
+    save_every: int = 100
+    log_every: int = 50
+    device: str = "auto"
+    precision: str = "auto"
+    """bfloat16 where the processor gains from it, or float32 or bfloat16 always."""
+    cache: PathText = "cache"
+    output: PathText = "run"
+    network: NetworkSettings = field(default_factory=lambda: NetworkSettings(vocabulary().size))
+    losses: Losses = field(default_factory=Losses)
+    asking: Asking = field(default_factory=Asking)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        require(sum(source.weight for source in self.sources) > 0, "sources", "have one with a weight above 0", len(self.sources))
+        plain = bool(self.name) and all(letter.isalnum() or letter in "._+-" for letter in self.name)
+        require(plain, "name", "consist of letters, digits and .+-_", self.name)
+        require(bool(self.licence.strip()), "licence", "be a text", self.licence)
+        _require_numbers(self, ("seed",), 0)
+        _require_numbers(self, ("steps", "batch", "most_structures", "points", "tune_every", "save_every", "log_every"), 1)
+        require(self.device in ("auto", "cpu", "cuda"), "device", "be auto, cpu or cuda", self.device)
+        require(self.precision in ("auto", "float32", "bfloat16"), "precision", "be auto, float32 or bfloat16", self.precision)

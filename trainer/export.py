@@ -1,0 +1,56 @@
+"""Averaged weights as a file that ``unireg register`` reads, with what it must know of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.datasets import NOT_ASKABLE
+from trainer.loop import State
+from trainer.pool import Pool
+from unireg_cli.io.provenance import plain, versions
+from unireg_cli.io.weights import write_weights
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.network import settings_as_json
+
+# The one that training draws most.
+_SMOOTHNESS = 0.5
+
+
+def export(state: State, pools: list[Pool], config: TrainConfig, path: Path) -> str:
+    """Write the averaged weights and their JSON; returns the SHA-256."""
+    description = {
+        "name": config.name,
+        "network": settings_as_json(config.network),
+        "trained": trained_names(pools),
+        "smoothness": _SMOOTHNESS,
+        "step": state.step,
+        "licence": config.licence,
+        "seed": config.seed,
+        "tune": plain(state.results),
+        "recipe": recipe(config),
+        "versions": versions(),
+    }
+    return write_weights(path, state.average, description)
+
+
+def trained_names(pools: list[Pool]) -> dict[str, list[str]]:
+    """Names of the structures with real labels and of those on painted images, as far as any scan shows them."""
+    found: dict[str, set[str]] = {"real": set(), "synthetic": set()}
+    for pool in pools:
+        for scan in pool.learn.scans:
+            counts = torch.bincount(scan.labels.reshape(-1).int(), minlength=len(pool.learn.structures))
+            ids = [id for id, count in zip(pool.learn.structures, counts.tolist(), strict=False) if count and id != NOT_ASKABLE]
+            found["synthetic" if pool.learn.painted else "real"] |= {vocabulary().name_of(id) for id in ids}
+    return {kind: sorted(names) for kind, names in found.items()}
+
+
+def recipe(config: TrainConfig) -> dict[str, Any]:
+    """The config as a part of a JSON; of paths only what names the data sets."""
+    told: dict[str, Any] = plain(config)
+    for entry in told["sources"]:
+        entry["path"] = "/".join(Path(entry["path"]).parts[-2:])
+    return {key: value for key, value in told.items() if key not in ("cache", "output", "network", "device")}

@@ -1,0 +1,1 @@
+"""Procedural bodies for training without data: shapes of every region, different for every seed."""

@@ -1,0 +1,159 @@
+"""One step of training: draw, descend, average; and a look at the tune split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from trainer.compute import Compute
+from trainer.config import Optimiser, TrainConfig
+from trainer.distributed import Team
+from trainer.pool import Pool, draw_example
+from trainer.sampling import Gallery
+from trainer.step import draw_request, measure_loss
+from trainer.tune import TuneResult, evaluate
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.network import Network
+
+# What only the condition passes through, by parts of the parameters' names.
+_CONDITIONAL = ("controller", "modulation", "conditions")
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """What changes while training.
+
+    ``average`` are the smoothed weights, what is shipped; ``tuned`` the last step at which they were looked at, ``best`` the best mean
+    Dice so far, ``results`` what was seen of each set the last time; ``skipped`` counts steps without a finite gradient,
+    ``skipped_in_row`` those at the end.
+    """
+
+    network: Network
+    average: dict[str, Tensor]
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    tuned: int = 0
+    best: float = -1.0
+    results: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: int = 0
+    skipped_in_row: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What one example said at one step: parts of its loss, and facts of the step, scalars that may still lie on the device."""
+
+    step: int
+    example: int
+    source: int
+    rate: float
+    parts: dict[str, Tensor]
+
+
+def new_state(config: TrainConfig, device: torch.device | None = None) -> State:
+    """Fresh weights from the config's seed, the same on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = Network(config.network)
+    network.to(device or torch.device("cpu"))
+    average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    return State(network, average, make_optimiser(network, config.optimiser))
+
+
+def make_optimiser(network: Network, settings: Optimiser) -> torch.optim.AdamW:
+    """AdamW; what only the condition passes through has a rate of its own, for it gets its gradient through a narrow door."""
+    own: list[Parameter] = []
+    conditional: list[Parameter] = []
+    for name, parameter in network.named_parameters():
+        (conditional if any(part in name for part in _CONDITIONAL) else own).append(parameter)
+    groups = [{"params": own, "factor": 1.0}, {"params": conditional, "factor": settings.condition_rate}]
+    # The fused one can skip a step without asking the device whether it should.
+    return torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def rate_at(step: int, steps: int, settings: Optimiser) -> float:
+    """Learning rate of one step."""
+    if step < settings.warmup:
+        return settings.rate * (step + 1) / settings.warmup
+    if settings.schedule == "constant":
+        return settings.rate
+    part = (step - settings.warmup) / max(1, steps - settings.warmup)
+    return settings.rate * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
+
+
+def step_generator(seed: int, step: int, example: int = 0) -> torch.Generator:
+    """The random numbers of one example of a step.
+
+    They depend on nothing before it, so a resumed run draws the same, and so do several processes that share the examples of a step.
+    """
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_009 + example)
+
+
+def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Gallery, compute: Compute, team: Team) -> list[Row]:
+    """One step; a row for each example that this process drew. Nothing is read back from the device here."""
+    weights = torch.tensor([pool.source.weight for pool in pools])
+    rate = rate_at(state.step, config.steps, config.optimiser)
+    state.optimiser.zero_grad(set_to_none=True)
+    rows, total = [], torch.zeros((), device=compute.device)
+    for number in range(team.rank * config.batch, (team.rank + 1) * config.batch):
+        generator = step_generator(config.seed, state.step, number)
+        place = int(torch.multinomial(weights, 1, generator=generator))
+        drawn = draw_example(pools[place], config, gallery, config.network.divisor, generator)
+        asked = draw_request(drawn, config.asking, vocabulary(), generator)
+        example, request = compute.moved(drawn), compute.moved(asked)
+        with compute.autocast():
+            loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
+        loss = loss / (config.batch * team.size)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = total + loss.detach()
+        rows.append(Row(state.step + 1, number, place, rate, {name: value.detach() for name, value in parts.items()}))
+    norm, skipped = _descend(state, config.optimiser, rate, total, team)
+    for row in rows:
+        row.parts.update(norm=norm, skipped=skipped)
+    return rows
+
+
+def _descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
+    """Move the weights and their average; returns the gradient's length and 1 if it was not finite and the weights stayed, else 0."""
+    parameters = list(state.network.parameters())
+    total = team.sum_gradients(parameters, loss)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+    skipped = 1 - (torch.isfinite(norm) & torch.isfinite(total)).float()
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate * group["factor"]
+    # A tensor that the fused kernel reads on the device: 1 leaves weights, moments and step counts as they are.
+    state.optimiser.found_inf = skipped  # type: ignore[attr-defined]
+    state.optimiser.step()
+    state.step += 1
+    keep = min(settings.average, state.step / (state.step + 10))
+    with torch.no_grad():
+        for name, tensor in state.network.state_dict().items():
+            state.average[name].lerp_(tensor, 1 - keep)
+    return norm, skipped
+
+
+def pool_names(pools: list[Pool]) -> list[str]:
+    """A name for each source: its data set's, numbered where it is used more than once."""
+    names = [pool.learn.name for pool in pools]
+    return [name if names.count(name) == 1 else f"{name}_{names[:k].count(name) + 1}" for k, name in enumerate(names)]
+
+
+def tune(state: State, pools: list[Pool], gallery: Gallery, stopped: Callable[[], bool] = lambda: False) -> dict[str, TuneResult] | None:
+    """The averaged weights on every source's tune split, on the CPU; None if ``stopped`` in between."""
+    network = Network(state.network.settings)
+    network.load_state_dict(state.average)
+    network.eval()
+    results: dict[str, TuneResult] = {}
+    for name, pool in zip(pool_names(pools), pools, strict=True):
+        if stopped():
+            return None
+        pairs = pool.tune_pairs()
+        # Label maps have no images of their own to look at.
+        if pairs and not pool.tune.painted:
+            results[name] = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=pool.source.voxels[1])
+    return results

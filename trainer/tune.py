@@ -1,0 +1,131 @@
+"""How good the weights are on the tune split: overlap, regularity, and what asking for a structure gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.datasets import NOT_ASKABLE, DataSet, Scan
+from trainer.losses import displacement_at
+from trainer.prealign import Key
+from trainer.sampling import Gallery, draw_image, halved, lattice_of
+from unireg_cli.evaluation.overlap import dice_per_label
+from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary
+from unireg_cli.model.condition import Condition
+from unireg_cli.model.network import Network, Output
+from unireg_cli.registration.prediction import as_ask
+from unireg_cli.spatial import Affine
+from unireg_cli.spatial.drawing import map_lattice
+from unireg_cli.spatial.jacobian import index_determinant, regularity
+from unireg_cli.spatial.sampling import index_lattice
+from unireg_cli.types import FloatArray, Mode
+
+# Native voxels looked at per pair, about.
+_VOXELS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """Means over the pairs of one set. ``asked_gain``: Dice of a structure when asked for less that when all are; NaN if not looked at."""
+
+    dice_affine: float
+    dice: float
+    folding_percent: float
+    sdlogj: float
+    asked_gain: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TunePair:
+    """A pair on the network's lattice without any augmentation."""
+
+    images: Tensor
+    known: Tensor
+    places: Tensor
+    """Native voxels of the fixed image (n, 3) and, in the same order, ``truth`` their labels."""
+    truth: Tensor
+    moving: Scan
+    index_from_lattice: FloatArray
+    lattice_from_index: FloatArray
+    size: tuple[int, int, int]
+
+
+def tune_pair(fixed: Scan, moving: Scan, affine: Affine, gallery: Gallery, voxels: int, divisor: int) -> TunePair:
+    """The pair as ``unireg register`` would show it to the network."""
+    grid = lattice_of(fixed, moving, voxels)
+    spacing = float(np.prod(grid.spacing)) ** (1 / 3)
+    full = [n + (-n % divisor) for n in grid.shape]
+    lattice = index_lattice((full[0], full[1], full[2]))
+    lps_moving = affine.matrix @ grid.lps_from_index
+    (first, known_first), (second, known_second) = (
+        draw_image(scan, gallery, spacing, lattice, matrix) for scan, matrix in ((fixed, grid.lps_from_index), (moving, lps_moving))
+    )
+    step = max(1, round((fixed.labels.numel() / _VOXELS) ** (1 / 3)))
+    places = index_lattice((fixed.labels.shape[0], fixed.labels.shape[1], fixed.labels.shape[2]))[::step, ::step, ::step].reshape(-1, 3)
+    return TunePair(
+        torch.stack((first, second))[:, None],
+        halved(torch.stack((known_first, known_second))[:, None]),
+        places,
+        fixed.labels[::step, ::step, ::step].reshape(-1),
+        moving,
+        moving.grid.index_from_lps @ lps_moving,
+        grid.index_from_lps @ fixed.grid.lps_from_index,
+        grid.size,
+    )
+
+
+def warped_labels(pair: TunePair, displacement: Tensor | None) -> Tensor:
+    """Nearest moving label at every looked-at voxel of the fixed image; 0 outside the moving label map."""
+    points = map_lattice(pair.places, pair.lattice_from_index)
+    if displacement is not None:
+        points = points + displacement_at(displacement, points)
+    index = map_lattice(points, pair.index_from_lattice).round()
+    depth, height, width = pair.moving.labels.shape
+    inside = ((index >= 0) & (index <= index.new_tensor([width, height, depth]) - 1)).all(dim=-1)
+    place = torch.where(inside[:, None], index, 0).long()
+    return torch.where(inside, pair.moving.labels.reshape(-1)[(place[:, 2] * height + place[:, 1]) * width + place[:, 0]], 0)
+
+
+def structure_dice(pair: TunePair, displacement: Tensor | None) -> dict[int, float]:
+    """Dice of every label that is in both images."""
+    moved = warped_labels(pair, displacement)
+    return dice_per_label(pair.truth.numpy().astype(np.int64), moved.numpy().astype(np.int64))
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    data: DataSet,
+    pairs: Sequence[tuple[Key, Mode]],
+    affines: dict[Key, Affine],
+    gallery: Gallery,
+    known: Vocabulary,
+    *,
+    voxels: int,
+    asked: int = 3,
+) -> TuneResult:
+    """Mean results over ``pairs``; ``asked``: how many structures of each of the first two pairs are also asked for alone."""
+    rows, gains = [], []
+    for count, ((fixed, moving), mode) in enumerate(pairs):
+        pair = tune_pair(data.scans[fixed], data.scans[moving], affines[fixed, moving], gallery, voxels, network.settings.divisor)
+        displacement = predict(network, pair, known.everything(), mode, known)
+        before, after = structure_dice(pair, None), structure_dice(pair, displacement)
+        x, y, z = (n // 2 for n in pair.size)
+        summary = regularity(index_determinant(displacement[:, :z, :y, :x]).numpy())
+        rows.append((np.mean(list(before.values())), np.mean(list(after.values())), summary.folding_percent, summary.sdlogj))
+        askable = [k for k in data.askable if k in after and data.structures[k] != NOT_ASKABLE]
+        for k in askable[:: max(1, len(askable) // asked)][:asked] if count < 2 else []:
+            alone = predict(network, pair, known.request([data.structures[k]]), mode, known)
+            gains.append(structure_dice(pair, alone)[k] - after[k])
+    before_mean, after_mean, folding, sdlogj = (float(value) for value in np.mean(np.asarray(rows, float), axis=0))
+    return TuneResult(before_mean, after_mean, folding, sdlogj, float(np.mean(gains)) if gains else float("nan"))
+
+
+def predict(network: Network, pair: TunePair, anatomy: AnatomyRequest, mode: Mode, known: Vocabulary) -> Tensor:
+    """The network's displacement for one condition, half resolution."""
+    output: Output = network(pair.images, pair.known, as_ask(Condition(anatomy, mode), known))
+    return output.displacement

@@ -1,0 +1,135 @@
+"""Building blocks of the feature maps: all (1, C, D, H, W), channels last in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu, pad
+
+from unireg_cli.model.conditioning import Modulation
+
+_SLOPE = 0.2
+# torch sends a single float32 volume with fewer numbers than this (all axes but the last) to a slow path on the CPU.
+_SLOW = 20_480
+
+
+def activate(features: Tensor) -> Tensor:
+    """The one nonlinearity of the feature maps."""
+    return leaky_relu(features, _SLOPE)
+
+
+def pointwise(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1 x 1 x 1 convolution, ``weight`` (out, in), as one matrix product over channels-last memory."""
+    return nn.functional.linear(features.permute(0, 2, 3, 4, 1), weight.to(features.dtype), bias).permute(0, 4, 1, 2, 3)
+
+
+class Pointwise(nn.Linear):
+    """A learned 1 x 1 x 1 convolution."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, in, D, H, W) -> (N, out, D, H, W)."""
+        return pointwise(features, self.weight, self.bias)
+
+
+class Neighbourhood(nn.Conv3d):
+    """A 3 x 3 x 3 convolution with zeros beyond the edge, fast for single small volumes too."""
+
+    def __init__(self, inner: int, out: int, stride: int = 1) -> None:
+        super().__init__(inner, out, 3, stride=stride, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, in, D, H, W) -> (N, out, D / stride, H / stride, W / stride)."""
+        depth = features.shape[2]
+        if len(features) > 1 or self.stride[0] > 1 or features[..., 0].numel() > _SLOW or features.device.type != "cpu":
+            return super().forward(features)
+        # As a batch of two overlapping halves it takes the fast path.
+        half = (depth + 1) // 2
+        wide = pad(features, (0, 0, 0, 0, 1, 1))
+        both = torch.cat((wide[:, :, : half + 2], wide[:, :, depth - half :])).contiguous(memory_format=torch.channels_last_3d)
+        found = nn.functional.conv3d(both, self.weight, self.bias, padding=(0, 1, 1))
+        return torch.cat((found[:1], found[1:, :, 2 * half - depth :]), dim=2)
+
+
+class Convolution(nn.Module):
+    """A 3 x 3 x 3 convolution, group normalisation, and the condition's scale and shift where there is one.
+
+    At the finest level, most of the cost of a pass, ``norm`` is left out.
+    """
+
+    def __init__(self, inner: int, out: int, *, stride: int = 1, condition: int = 0, norm: bool = True) -> None:
+        super().__init__()
+        self.convolution = Neighbourhood(inner, out, stride)
+        self.norm = nn.GroupNorm(max(1, out // 8), out) if norm else None
+        self.modulation = Modulation(condition, out) if condition else None
+
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Before the nonlinearity."""
+        found: Tensor = self.convolution(features)
+        if self.norm is not None:
+            found = self.norm(found)
+        if self.modulation is not None and condition is not None:
+            found = self.modulation(found, condition)
+        return found
+
+
+class Residual(nn.Module):
+    """x + f(x) with one or two convolutions, the first modulated by the condition."""
+
+    def __init__(self, channels: int, *, condition: int = 0, depth: int = 2, norm: bool = True) -> None:
+        super().__init__()
+        self.first = Convolution(channels, channels, condition=condition, norm=norm)
+        self.second = Convolution(channels, channels, norm=norm) if depth == 2 else None
+
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Same shape as ``features``."""
+        found = self.first(features, condition)
+        if self.second is not None:
+            found = self.second(activate(found))
+        return activate(features + found)
+
+
+def halves_to_channels(image: Tensor) -> Tensor:
+    """(N, C, D, H, W) -> (N, 8 C, D/2, H/2, W/2): the eight voxels of a 2 x 2 x 2 block become channels."""
+    n, c, d, h, w = image.shape
+    blocks = image.view(n, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    flat = blocks.reshape(n, d // 2, h // 2, w // 2, 8 * c)
+    return flat.permute(0, 4, 1, 2, 3)
+
+
+def doubled(features: Tensor) -> Tensor:
+    """Features at twice the resolution, linear between voxels."""
+    return interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+_STEPS = [(z, y, x) for z in range(3) for y in range(3) for x in range(3)]
+NEIGHBOURS = {27: _STEPS, 7: [step for step in _STEPS if sum(abs(part - 1) for part in step) <= 1]}
+"""Which neighbours a level is compared with: all 26 and the voxel itself, or the six that share a face and itself."""
+
+
+def correlation(fixed: Tensor, moved: Tensor, neighbours: int) -> Tensor:
+    """Cosine of the angle between fixed features and those of the nearest moved voxels: (1, neighbours, D, H, W)."""
+    depth, height, width = fixed.shape[2:]
+    one = nn.functional.normalize(fixed, dim=1)
+    other = pad(nn.functional.normalize(moved, dim=1), (1, 1, 1, 1, 1, 1), mode="replicate")
+    found = [(one * other[:, :, z : z + depth, y : y + height, x : x + width]).sum(dim=1) for z, y, x in NEIGHBOURS[neighbours]]
+    return torch.stack(found, dim=1).contiguous(memory_format=torch.channels_last_3d)
+
+
+class Match(nn.Module):
+    """Where the best of the neighbouring voxels lies: the mean of their offsets, weighted by how well they match.
+
+    A displacement that needs no decoder, so that features which tell places apart pay at once.
+    """
+
+    def __init__(self, neighbours: int) -> None:
+        super().__init__()
+        offsets = torch.tensor([[x - 1, y - 1, z - 1] for z, y, x in NEIGHBOURS[neighbours]], dtype=torch.float32)
+        self.register_buffer("offsets", offsets.T.contiguous(), persistent=False)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, similarity: Tensor) -> Tensor:
+        """(1, neighbours, D, H, W) cosines -> (1, 3, D, H, W) offsets x, y, z in voxels."""
+        shares = torch.softmax(similarity.float() * self.sharpness, dim=1)
+        offsets = self.offsets
+        assert isinstance(offsets, Tensor)  # a registered buffer
+        return pointwise(shares, offsets, None)

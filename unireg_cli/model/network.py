@@ -1,0 +1,188 @@
+"""The conditional registration network: shared encoder, residual pyramid, dynamic heads, velocities composed from coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unireg_cli.errors import WeightsError
+from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead
+from unireg_cli.model.encoder import Encoder, Features, Finder
+from unireg_cli.model.layers import Convolution, Match, Pointwise, Residual, activate, correlation, doubled
+from unireg_cli.model.settings import NetworkSettings
+from unireg_cli.spatial.filters import gaussian, resize_displacement
+from unireg_cli.spatial.sampling import index_lattice, sample_index
+from unireg_cli.spatial.velocity import compose, exponential
+
+# Gaussian on every residual velocity, voxels of its level, at smoothness 0 and what is added up to 1.
+_SIGMA_LEAST, _SIGMA_RANGE = 0.3, 1.4
+# A velocity step of a quarter voxel is close enough to its exponential to start squaring from.
+_LARGEST_STEP = 0.25
+# Voxels of the finest level per unit of a head: weights of ordinary size make displacements of ordinary size, so few steps reach them.
+_GAIN = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """A condition as tensors on the network's device: see ``ConditionVectors``; ``structures`` are the ids to look for, none for all."""
+
+    anatomy: Tensor
+    mode: Tensor
+    smoothness: Tensor
+    structures: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What one pass gives, on the lattice of half the network grid's resolution, voxels of that lattice.
+
+    ``velocities`` coarsest level first, each (3, ...) on its own lattice; ``displacement`` and ``inverse`` (3, D/2, H/2, W/2);
+    ``asked`` (2, 1, D/2, H/2, W/2): where the asked-for structures are believed to be in fixed and moving, 1 everywhere for all.
+    """
+
+    velocities: tuple[Tensor, ...]
+    displacement: Tensor
+    inverse: Tensor | None
+    asked: Tensor
+    features: Features
+
+
+class Level(nn.Module):
+    """One scale of the pyramid: compare, decide, residual velocity."""
+
+    def __init__(self, settings: NetworkSettings, level: int) -> None:
+        super().__init__()
+        width = settings.decoder[level]
+        coarser = settings.decoder[level + 1] if level + 1 < settings.levels else 0
+        self.neighbours, self.reach = settings.neighbours[level], settings.reach[level]
+        self.match = Match(self.neighbours)
+        self.trust = nn.Parameter(torch.tensor(0.5))
+        inner = 2 * settings.match[level] + 2 + self.neighbours + 3 + (width if coarser else 0)
+        # The finest level is most of the cost of a pass: one convolution less there, and no norms.
+        self.enter = Convolution(inner, width, condition=settings.condition, norm=level > 0)
+        self.mix = Residual(width, condition=settings.condition, depth=2 if level else 1, norm=level > 0)
+        self.from_coarser = Pointwise(coarser, width) if coarser else None
+        self.head = DynamicHead(width, settings.condition, settings.hidden, _GAIN * 0.5**level)
+
+    def forward(self, fixed: Tensor, moved: Tensor, asked: Tensor, coarser: Tensor | None, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Velocity (3, D, H, W) of this level and its features, from those of the next coarser level.
+
+        ``asked`` (1, 2, D, H, W): fixed and moved belief.
+        """
+        similarity = correlation(fixed, moved, self.neighbours)
+        nearest = self.match(similarity)
+        known = [fixed, moved, asked, similarity, nearest.to(fixed.dtype)]
+        if self.from_coarser is not None and coarser is not None:
+            known.append(doubled(self.from_coarser(coarser)))
+        state = activate(self.enter(torch.cat(known, dim=1), condition))
+        state = self.mix(state, condition)
+        return bounded(self.head(state, condition) + self.trust * nearest[0], self.reach), state
+
+
+class Network(nn.Module):
+    """F(fixed, moving | condition): see model.py's parts; every image size that is a multiple of ``settings.divisor``."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder = Encoder(settings)
+        self.finder = Finder(settings)
+        self.conditions = ConditionEncoder(settings)
+        self.levels = nn.ModuleList(Level(settings, level) for level in range(settings.levels))
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor, known: Tensor, ask: Ask, *, inverse: bool = False) -> Output:
+        """Register ``images[1]`` to ``images[0]``.
+
+        Args:
+            images: (2, 1, D, H, W): fixed and moving, intensities about [0, 1].
+            known: (2, 1, D/2, H/2, W/2): 1 inside each image, 0 in padding and beyond its edge.
+            ask: the condition.
+            inverse: also give the inverse displacement, from the negated velocities.
+        """
+        features = self.encoder(images, known)
+        asked = self.belief(features, ask.structures)
+        condition = self.conditions(ask.anatomy, ask.mode, ask.smoothness)
+        sigma = _SIGMA_LEAST + _SIGMA_RANGE * float(ask.smoothness)
+        displacement: Tensor | None = None
+        backward: Tensor | None = None
+        state: Tensor | None = None
+        velocities = []
+        for level in range(self.settings.levels - 1, -1, -1):
+            fixed, moving = features.match[level][0:1], features.match[level][1:2]
+            shape = (fixed.shape[2], fixed.shape[3], fixed.shape[4])
+            lattice = index_lattice(shape, device=fixed.device)
+            seen = torch.cat((moving, nn.functional.adaptive_avg_pool3d(asked[1:2], shape)), dim=1)
+            if displacement is not None:
+                displacement = resize_displacement(displacement, shape)
+                seen = _moved(seen, displacement, lattice)
+            both = torch.cat((nn.functional.adaptive_avg_pool3d(asked[0:1], shape), seen[:, -1:]), dim=1)
+            velocity, state = self.levels[level](fixed, seen[:, :-1], both.to(fixed.dtype), state, condition)
+            velocity = gaussian(velocity, (sigma,) * 3)
+            velocities.append(velocity)
+            step = exponential(velocity, self.settings.reach[level], _LARGEST_STEP, lattice)
+            displacement = step if displacement is None else compose(displacement, step, lattice)
+            if inverse:
+                back = exponential(-velocity, self.settings.reach[level], _LARGEST_STEP, lattice)
+                backward = back if backward is None else compose(back, resize_displacement(backward, shape), lattice)
+        assert displacement is not None  # there are at least two levels
+        return Output(tuple(velocities), displacement, backward, asked, features)
+
+    def belief(self, features: Features, structures: Tensor) -> Tensor:
+        """Where any of ``structures`` is believed to be in each image, (N, 1, D/2, H/2, W/2), 0..1; no gradient flows through it."""
+        if not len(structures):
+            return torch.ones_like(features.fine[:, :1])
+        with torch.no_grad():
+            return torch.sigmoid(self.finder(features, structures).float()).amax(dim=1, keepdim=True)
+
+
+def bounded(velocity: Tensor, reach: float) -> Tensor:
+    """A velocity (3, D, H, W) whose long vectors are shortened smoothly to less than ``reach``; their direction stays.
+
+    Bounded velocities need a known number of squarings.
+    """
+    return velocity * torch.rsqrt(1 + velocity.square().sum(dim=0, keepdim=True) / reach**2)
+
+
+def _moved(features: Tensor, displacement: Tensor, lattice: Tensor) -> Tensor:
+    """Features (1, C, D, H, W) read at x + u(x), float32 inside, channels last."""
+    read = sample_index(features[0].float(), lattice + displacement.permute(1, 2, 3, 0))
+    return read[None].to(features.dtype).contiguous(memory_format=torch.channels_last_3d)
+
+
+def build_network(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "weights") -> Network:
+    """A network in inference mode from its settings and weights.
+
+    Raises:
+        WeightsError: unknown or missing settings, tensors that are missing, too many, or of another shape.
+    """
+    known = {field.name for field in fields(NetworkSettings)}
+    if set(sizes) != known:
+        odd = ", ".join(sorted(set(sizes) ^ known))
+        raise WeightsError(f"{where}: network settings that are unknown or missing: {odd}; made by another version of unireg")
+    try:
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+        settings = NetworkSettings(**plain)
+        network = Network(settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{where}: network settings do not make a network ({error})") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)]
+    if wrong:
+        name = wrong[0]
+        raise WeightsError(
+            f"{where}: {len(wrong)} tensors do not fit this version of the network; {name}: expected {expected.get(name, 'nothing')}, "
+            f"found {found.get(name, 'nothing')}"
+        )
+    network.load_state_dict(dict(tensors))
+    return network.eval().requires_grad_(False)
+
+
+def settings_as_json(settings: NetworkSettings) -> dict[str, Any]:
+    """What :func:`build_network` takes back."""
+    return asdict(settings)

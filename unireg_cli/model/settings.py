@@ -1,0 +1,49 @@
+"""Sizes of the network: everything that decides the shape of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unireg_cli.errors import WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Channels per level, finest (half the network grid's resolution) first; all tuples have one entry a level.
+
+    Raises:
+        WeightsError: tuples of different lengths, fewer than two levels, or sizes below 1.
+    """
+
+    vocabulary: int
+    """Number of ids in the table of anatomies."""
+    encoder: tuple[int, ...] = (16, 24, 48, 64)
+    match: tuple[int, ...] = (8, 12, 24, 32)
+    """Features that are warped and compared."""
+    decoder: tuple[int, ...] = (16, 24, 48, 64)
+    reach: tuple[float, ...] = (1.0, 2.0, 2.0, 2.0)
+    """Longest residual velocity, voxels of the level."""
+    neighbours: tuple[int, ...] = (7, 27, 27, 27)
+    """How many neighbours (7 or 27) a level is told the match of."""
+    condition: int = 64
+    embedding: int = 32
+    hidden: int = 8
+
+    def __post_init__(self) -> None:
+        lengths = {len(entry) for entry in (self.encoder, self.match, self.decoder, self.reach, self.neighbours)}
+        if len(lengths) != 1 or len(self.encoder) < 2:
+            raise WeightsError(f"network settings: every level needs one entry in each list, found {self}")
+        if min(*self.encoder, *self.match, *self.decoder, self.vocabulary, self.condition, self.embedding, self.hidden) < 1:
+            raise WeightsError(f"network settings: sizes must be positive, found {self}")
+        if not set(self.neighbours) <= {7, 27}:
+            raise WeightsError(f"network settings: neighbours must be 7 or 27, found {self.neighbours}")
+
+    @property
+    def levels(self) -> int:
+        """Number of pyramid levels."""
+        return len(self.encoder)
+
+    @property
+    def divisor(self) -> int:
+        """Image sizes are padded to multiples of this."""
+        return int(2**self.levels)

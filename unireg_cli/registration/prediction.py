@@ -1,0 +1,97 @@
+"""The network's part of a registration: a pair on the network's lattice, one pass, a displacement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unireg_cli.model.anatomy import Vocabulary
+from unireg_cli.model.condition import Condition, encode
+from unireg_cli.model.network import Ask, Network
+from unireg_cli.registration.alignment import View
+from unireg_cli.registration.network_grid import Box, network_grid
+from unireg_cli.spatial import Affine, Grid
+from unireg_cli.spatial.drawing import draw
+
+# Voxels of the lattice, about: what the weights were trained on, and no more than a laptop takes in a moment.
+_VOXELS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network found: (3, D, H, W) ``displacement`` and ``inverse``, voxels of ``grid``, fixed -> aligned moving and back.
+
+    ``grid`` has half the resolution of ``lattice``, on which the images were shown. ``belief`` (2, D, H, W): where the asked-for
+    structures seem to be in fixed and aligned moving, 0..1; None if all were asked for.
+    """
+
+    displacement: Tensor
+    inverse: Tensor
+    grid: Grid
+    lattice: Grid
+    belief: Tensor | None
+
+    def on(self, grid: Grid) -> Tensor:
+        """The displacement on another grid with the same axes, see :func:`displacement_on`."""
+        return displacement_on(self.displacement, self.grid, grid)
+
+
+def displacement_on(displacement: Tensor, own: Grid, grid: Grid) -> Tensor:
+    """A displacement (3, D, H, W) in voxels of its ``own`` grid, on another ``grid`` with the same axes and in that grid's voxels.
+
+    Edge values go on outside.
+    """
+    ratio = np.asarray(own.spacing) / np.asarray(grid.spacing)
+    parts = [draw(part, own, grid, Affine.identity())[0] * float(r) for part, r in zip(displacement, ratio, strict=True)]
+    return torch.stack(parts)
+
+
+def as_ask(condition: Condition, known: Vocabulary, device: torch.device | str = "cpu") -> Ask:
+    """A condition as the network reads it; structures are looked for only where they, and no region, were named."""
+    vectors = encode(condition, known)
+    named = () if condition.anatomy.regions else tuple(sorted(condition.anatomy.structures))
+    return Ask(
+        torch.from_numpy(vectors.anatomy).to(device),
+        torch.from_numpy(vectors.mode).to(device),
+        torch.from_numpy(vectors.smoothness).to(device),
+        torch.tensor(named, dtype=torch.long, device=device),
+    )
+
+
+def gains_from_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are faster: on CUDA, and on CPUs with matrix tiles; measured slower on others."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and supported is not None and bool(supported())
+
+
+def predict(network: Network, fixed: View, moving: View, body: Box, affine: Affine, ask: Ask, voxels: int = _VOXELS) -> Prediction:
+    """One pass of the network.
+
+    Args:
+        network: in inference mode, on the images' device.
+        fixed: normalised fixed image.
+        moving: normalised moving image.
+        body: box of the fixed image's body, see :func:`body_box`.
+        affine: fixed -> moving points, LPS mm.
+        ask: the condition.
+        voxels: the most voxels of the lattice, about.
+    """
+    grid = network_grid(fixed.grid, body, moving.grid, voxels)
+    extra = [-n % network.settings.divisor for n in grid.size]
+    lattice = grid.padded((0, 0, 0), extra)
+    first, known_first = draw(fixed.values, fixed.grid, lattice, Affine.identity())
+    second, known_second = moving.drawn(lattice, affine)
+    images = torch.stack((first, second))[:, None]
+    known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
+    device = images.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(device)):
+        output = network(images, known, ask, inverse=True)
+    half = lattice.resized([n // 2 for n in lattice.size])
+    assert output.inverse is not None  # it was asked for
+    belief = output.asked[:, 0] if len(ask.structures) else None
+    return Prediction(output.displacement, output.inverse, half, lattice, belief)

@@ -1,0 +1,1 @@
+"""The network weights that come with unireg: installed as the package ``unireg_weights``, which holds files only."""
