@@ -181,3 +181,40 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _no_weights_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UNIREG_WEIGHTS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_network() -> Callable[..., Any]:
+    """A network of four small levels, in inference mode: untrained, with ``awake`` heads that move things and mind the condition,
+    or ``still``, giving no displacement at all.
+    """
+
+    from unireg_cli.model.anatomy import vocabulary
+    from unireg_cli.model.network import Network
+    from unireg_cli.model.settings import NetworkSettings
+
+    def make(*, seed: int = 0, awake: float = 0.0, still: bool = False) -> Network:
+        settings = NetworkSettings(
+            vocabulary().size,
+            encoder=(4, 4, 8, 8),
+            match=(4, 4, 4, 4),
+            decoder=(4, 8, 8, 8),
+            neighbours=(7, 7, 27, 27),
+            condition=8,
+            embedding=4,
+            hidden=4,
+        )
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            network = Network(settings)
+            if awake:
+                network.conditions.anatomy.normal_()
+            for level in network.levels:
+                controller = level.head.controller
+                # The last layer's kernel: three rows of ``hidden`` before its three biases.
+                controller.bias[-15:-3] *= 0 if still else 1 + 50 * awake
+                controller.weight.normal_(0, 0.3 * awake)
+                level.trust *= 0 if still else 1
+        return network.eval().requires_grad_(False)
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ class Augmentation:
     ``bend`` is the largest smooth displacement of the moving image, as a share of the lattice's extent.
 
     Raises:
-        UsageError: a negative range.
+        UsageError: a negative range, or one that is not a number.
     """
 
     view_angle: float = 10.0
@@ -39,8 +40,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if name != "intensity" and getattr(self, name) < 0:
-                raise UsageError(f"augmentation.{name} must not be negative, found {getattr(self, name)}")
+            # Written so that NaN does not fit either.
+            if name != "intensity" and not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"augmentation.{name} must not be negative or beyond all numbers, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,7 @@ def save(state: State, path: Path, config: str) -> None:
         "optimiser": state.optimiser.state_dict(),
         "best": state.best,
         "results": state.results,
+        "origin": state.origin,
         "config": config,
         **{name: getattr(state, name) for name in _COUNTS},
     }
@@ -44,7 +45,7 @@ def restore(state: State, path: Path) -> str:
         for name, tensor in state.average.items():
             tensor.copy_(content["average"][name])
         state.optimiser.load_state_dict(content["optimiser"])
-        state.best, state.results = float(content["best"]), dict(content["results"])
+        state.best, state.results, state.origin = float(content["best"]), dict(content["results"]), dict(content["origin"])
         for name in _COUNTS:
             setattr(state, name, int(content[name]))
         return str(content["config"])

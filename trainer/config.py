@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from trainer.augmentation import Augmentation
+from trainer.phantoms import KINDS
 from unireg_cli.errors import UsageError
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.settings import NetworkSettings
@@ -63,6 +64,8 @@ class Source:
     overlap: float = 1.0
     roughness: float = 1.0
     unused: tuple[str, ...] = ()
+    tune: bool | None = None
+    """Whether its held-out scans help to choose the best weights; not given: if it has images."""
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -70,8 +73,11 @@ class Source:
         _require_numbers(self, ("intra", "synthetic_intra", "synthetic_contrast"), 0, 1)
         _require_numbers(self, ("partners", "phantom_scans"), 1)
         require(bool(self.path) != bool(self.phantoms), "path", "be given, or else phantoms, and not both", self.path)
+        strangers = [kind for kind in self.phantoms if kind not in KINDS]
+        require(not strangers, "phantoms", f"be of {', '.join(KINDS)}", ", ".join(strangers))
         require(0 < self.voxels[0] <= self.voxels[1], "voxels", "be two counts above 0 in order", self.voxels)
         require(self.limit is None or self.limit > 0, "limit", "be above 0", self.limit)
+        require(not (self.tune and self.phantoms), "tune", "not be true of phantoms, which have no images of their own", self.tune)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +114,20 @@ class Asking:
 
     all: float = 0.5
     region: float = 0.05
+    second_pass: float = 0.5
+    """Share of the examples that the network meets for the second time: it learns from what its first pass has left."""
     most: int = 3
     finder_structures: int = 8
 
     def __post_init__(self) -> None:
-        _require_numbers(self, ("all", "region"), 0, 1)
+        _require_numbers(self, ("all", "region", "second_pass"), 0, 1)
         require(self.all + self.region <= 1 + 1e-9, "all + region", "be at most 1", self.all + self.region)
         _require_numbers(self, ("most", "finder_structures"), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Optimiser:
-    """AdamW with a linear warm-up and then a constant or a cosine rate.
+    """AdamW with a linear warm-up and then a constant rate, or one that a cosine lowers to the last step.
 
     Raises:
         UsageError: a value out of its range.
@@ -131,6 +139,8 @@ class Optimiser:
     weight_decay: float = 1e-4
     warmup: int = 200
     schedule: str = "cosine"
+    decay_from: int = 0
+    """Step at which the cosine begins; before it the rate is constant."""
     final: float = 0.05
     """Share of the rate that is left at the end of a cosine."""
     clip: float = 1.0
@@ -140,7 +150,9 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         require(self.schedule in ("cosine", "constant"), "schedule", "be cosine or constant", self.schedule)
-        _require_numbers(self, ("condition_rate", "weight_decay", "warmup"), 0)
+        _require_numbers(self, ("condition_rate", "weight_decay", "warmup", "decay_from"), 0)
+        stays = self.schedule == "constant" and self.decay_from > 0
+        require(not stays, "decay_from", "be 0 where the schedule is constant; a cosine decays", self.decay_from)
         _require_numbers(self, ("final", "average"), 0, 1)
         require(0 < self.rate < math.inf, "rate", "be above 0", self.rate)
         require(0 < self.clip < math.inf, "clip", "be above 0", self.clip)
@@ -163,6 +175,8 @@ class TrainConfig:
     seed: int = 0
     batch: int = 1
     """Examples per step and process."""
+    init: PathText = ""
+    """Weights (NAME.safetensors) that the network and its average begin as; without, they begin at random."""
     most_structures: int = 48
     points: int = 400
     tune_every: int = 500

@@ -39,6 +39,8 @@ class Scan:
     labels: Tensor
     body: Box
     person: int
+    kind: str = ""
+    """Scans of different kinds show different parts of the body and are never a pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,24 +85,40 @@ def read_dataset(path: Path, *, unused: Sequence[str] = (), limit: int | None = 
         limit: read only so many scans (for smoke runs).
 
     Raises:
-        InputError: a missing or damaged file, labels that name no structure, images and labels on different grids.
+        InputError: a missing or damaged file, labels that name no structure, label maps with other than whole numbers from 0 on, images
+            for some of the label maps only, images and labels on different grids.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
         listed = content["training"][:limit]
         names = {int(value): name for value, name in content["labels"]["0"].items()}
-        files = [(path.parent / entry["image"] if "image" in entry else None, path.parent / entry["label"]) for entry in listed]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = [(entry.get("image"), entry["label"]) for entry in listed]
+        pairs = [(str(Path(pair["0"])), str(Path(pair["1"]))) for pair in content.get("training_paired_images", [])]
+        hounsfield = "CT" in content.get("modality", {}).values() and "intensity" not in content
+        mode = Mode(content.get("mode", "inter"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a data set in the Learn2Reg layout ({type(error).__name__}: {error})") from None
     known = map_labels(names, vocabulary(), unused=unused, where=str(path))
-    order = {str(Path(entry.get("image", entry["label"]))): k for k, entry in enumerate(listed)}
-    pairs = [(str(Path(pair["0"])), str(Path(pair["1"]))) for pair in content.get("training_paired_images", [])]
+    if len({image is None for image, _ in files}) > 1:
+        raise InputError(f"{path}: some entries of training have an image and some have none; make two data sets of them")
+    order = {str(Path(image or label)): k for k, (image, label) in enumerate(files)}
     paired = tuple((order[a], order[b]) for a, b in pairs if a in order and b in order)
     persons = _persons(len(listed), paired)
-    values, structures = _compact(names, known)
-    modality = Modality.CT if "CT" in content.get("modality", {}).values() and "intensity" not in content else Modality.AUTO
-    scans = tuple(_read_scan(image, label, values, modality, persons[k]) for k, (image, label) in enumerate(files))
-    return DataSet(content.get("name", path.parent.name), Mode(content.get("mode", "inter")), scans, structures, paired)
+    numbers, structures = _compact(names, known)
+    # "intensity" says in words why the numbers of a CT are not Hounsfield units.
+    modality = Modality.CT if hounsfield else Modality.AUTO
+    called = _scan_names([image or label for image, label in files])
+    scans = tuple(
+        _read_scan(name, path.parent / image if image else None, path.parent / label, numbers, modality, person)
+        for name, (image, label), person in zip(called, files, persons, strict=True)
+    )
+    return DataSet(content.get("name", path.parent.name), mode, scans, structures, paired)
+
+
+def _scan_names(files: Sequence[str]) -> list[str]:
+    """A name for each scan: its file's, or all of its path where two files are called alike."""
+    short = [Path(file).name for file in files]
+    return short if len(set(short)) == len(short) else [str(Path(file)) for file in files]
 
 
 def _compact(names: dict[int, str], known: dict[int, int]) -> tuple[dict[int, int], tuple[int, ...]]:
@@ -116,28 +134,31 @@ def _compact(names: dict[int, str], known: dict[int, int]) -> tuple[dict[int, in
     return values, tuple(structures)
 
 
-def _read_scan(image: Path | None, label: Path, values: dict[int, int], asked: Modality, person: int) -> Scan:
+def _read_scan(name: str, image: Path | None, label: Path, numbers: dict[int, int], asked: Modality, person: int) -> Scan:
+    """One scan; ``numbers`` (label value -> position) grows by the nameless values of label maps that are to be painted."""
     labels = read_image(label)
     raw = labels.voxels.astype(np.int64)
-    table = np.zeros(max(int(raw.max()), *values) + 1, np.int16)
-    for value, position in values.items():
-        table[value] = position
+    if (raw != labels.voxels).any() or raw.min() < 0:
+        found = f"{labels.voxels.min():g} to {labels.voxels.max():g}"
+        raise InputError(f"{label}: not a label map; expected whole numbers from 0 on, found {found}")
     if image is None:
-        # Values without a name are tissue to be painted, not to be matched: they keep numbers of their own above the named ones.
-        strangers = sorted(set(np.unique(raw).tolist()) - {0, *values})
-        for offset, value in enumerate(strangers):
-            table[value] = len(set(values.values())) + 1 + offset
+        # They are tissue to be painted, not to be matched: numbers of their own above the named ones, the same in all scans.
+        for value in sorted(set(np.unique(raw).tolist()) - {0, *numbers}):
+            numbers[value] = 1 + max(numbers.values(), default=0)
+    table = np.zeros(max(int(raw.max()), *numbers, 0) + 1, np.int16)
+    for value, position in numbers.items():
+        table[value] = position
     compact = torch.from_numpy(table[raw])
     if int(compact.max()) < 256:
         compact = compact.to(torch.uint8)
     if image is None:
-        return Scan(label.name, labels.grid, None, compact, body_box(compact > 0, share=0.0), person)
+        return Scan(name, labels.grid, None, compact, body_box(compact > 0, share=0.0), person)
     picture = read_image(image)
     if not picture.grid.same_space(labels.grid):
         raise InputError(f"{label}: the labels are not on the grid of {image.name}; resample them with unireg warp -n nearest")
     modality, _ = decide_modality(picture, asked)
     normal = normalise(picture, modality)
-    return Scan(image.name, picture.grid, normal.half(), compact, body_box(foreground(normal, modality) > 0), person)
+    return Scan(name, picture.grid, normal.half(), compact, body_box(foreground(normal, modality) > 0), person)
 
 
 def _persons(count: int, paired: Sequence[tuple[int, int]]) -> list[int]:

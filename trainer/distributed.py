@@ -40,13 +40,14 @@ class Team:
             return loss
         present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
         dist.all_reduce(present)
-        pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         # One message instead of one for each parameter.
-        message = torch.cat([*(piece.reshape(-1) for piece in pieces), loss.reshape(1)])
+        message = torch.cat([*(gradient.reshape(-1) for gradient in gradients), loss.reshape(1)])
         dist.all_reduce(message)
         sums = torch.split(message, [*(p.numel() for p in parameters), 1])
-        for parameter, gradient, flag in zip(parameters, sums[:-1], present.tolist(), strict=True):
-            parameter.grad = gradient.view_as(parameter) if flag else None
+        for parameter, gradient, total, flag in zip(parameters, gradients, sums[:-1], present.tolist(), strict=True):
+            # Copied, not replaced: the fused optimiser wants the parameter's own order in memory, channels last.
+            parameter.grad = gradient.copy_(total.view_as(gradient)) if flag else None
         return message[-1]
 
     def any(self, flag: bool) -> bool:

@@ -25,16 +25,24 @@ def export(state: State, pools: list[Pool], config: TrainConfig, path: Path) -> 
     description = {
         "name": config.name,
         "network": settings_as_json(config.network),
-        "trained": trained_names(pools),
+        "trained": _trained(state, pools),
         "smoothness": _SMOOTHNESS,
         "step": state.step,
         "licence": config.licence,
         "seed": config.seed,
         "tune": plain(state.results),
+        "init": {key: value for key, value in state.origin.items() if key != "trained"},
         "recipe": recipe(config),
         "versions": versions(),
     }
     return write_weights(path, state.average, description)
+
+
+def _trained(state: State, pools: list[Pool]) -> dict[str, list[str]]:
+    """What this run has taught, and what the weights that it began as knew."""
+    own = trained_names(pools) if state.step else {}
+    before = state.origin.get("trained", {})
+    return {kind: sorted({*own.get(kind, ()), *before.get(kind, ())}) for kind in ("real", "synthetic")}
 
 
 def trained_names(pools: list[Pool]) -> dict[str, list[str]]:
@@ -53,4 +61,5 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
     told: dict[str, Any] = plain(config)
     for entry in told["sources"]:
         entry["path"] = "/".join(Path(entry["path"]).parts[-2:])
+    told["init"] = Path(config.init).name
     return {key: value for key, value in told.items() if key not in ("cache", "output", "network", "device")}

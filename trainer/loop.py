@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class State:
 
     ``average`` are the smoothed weights, what is shipped; ``tuned`` the last step at which they were looked at, ``best`` the best mean
     Dice so far, ``results`` what was seen of each set the last time; ``skipped`` counts steps without a finite gradient,
-    ``skipped_in_row`` those at the end.
+    ``skipped_in_row`` those at the end. ``origin`` says which weights it began as, nothing if it began at random.
     """
 
     network: Network
@@ -42,6 +43,7 @@ class State:
     results: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: int = 0
     skipped_in_row: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,10 @@ def rate_at(step: int, steps: int, settings: Optimiser) -> float:
         return settings.rate * (step + 1) / settings.warmup
     if settings.schedule == "constant":
         return settings.rate
-    part = (step - settings.warmup) / max(1, steps - settings.warmup)
+    begin = max(settings.warmup, settings.decay_from)
+    if step < begin:
+        return settings.rate
+    part = (step - begin) / max(1, steps - begin)
     return settings.rate * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
 
 
@@ -130,7 +135,8 @@ def _descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team:
     state.optimiser.found_inf = skipped  # type: ignore[attr-defined]
     state.optimiser.step()
     state.step += 1
-    keep = min(settings.average, state.step / (state.step + 10))
+    # Random weights are soon forgotten; given ones are as good as any average.
+    keep = settings.average if state.origin else min(settings.average, state.step / (state.step + 10))
     with torch.no_grad():
         for name, tensor in state.network.state_dict().items():
             state.average[name].lerp_(tensor, 1 - keep)
@@ -143,8 +149,13 @@ def pool_names(pools: list[Pool]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name}_{names[:k].count(name) + 1}" for k, name in enumerate(names)]
 
 
+def helps_to_choose(pool: Pool) -> bool:
+    """Whether a source has a tune split to look at; label maps have no images of their own."""
+    return pool.source.tune is not False and not pool.tune.painted and bool(pool.tune_pairs())
+
+
 def tune(state: State, pools: list[Pool], gallery: Gallery, stopped: Callable[[], bool] = lambda: False) -> dict[str, TuneResult] | None:
-    """The averaged weights on every source's tune split, on the CPU; None if ``stopped`` in between."""
+    """The averaged weights on the tune split of every source that has one, on the CPU; None if ``stopped`` in between."""
     network = Network(state.network.settings)
     network.load_state_dict(state.average)
     network.eval()
@@ -152,8 +163,7 @@ def tune(state: State, pools: list[Pool], gallery: Gallery, stopped: Callable[[]
     for name, pool in zip(pool_names(pools), pools, strict=True):
         if stopped():
             return None
-        pairs = pool.tune_pairs()
-        # Label maps have no images of their own to look at.
-        if pairs and not pool.tune.painted:
-            results[name] = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=pool.source.voxels[1])
+        if helps_to_choose(pool):
+            pairs, voxels = pool.tune_pairs(), pool.source.voxels[1]
+            results[name] = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=voxels)
     return results

@@ -58,16 +58,17 @@ def found_again(side: Labelled, points: Tensor, stride: tuple[int, int, int]) ->
     """
     index = side.index(points)
     step = index.new_tensor(stride)
-    low = (index.detach() / step).floor() * step
+    # A network that has lost itself leads nowhere: its loss is to be NaN, not an error.
+    low = ((index.detach() / step).floor() * step).nan_to_num(0.0)
     part = (index - low) / step
     depth, height, width = side.labels.shape
-    most = torch.tensor([width, height, depth]) - 1
+    most = index.new_tensor([width, height, depth]) - 1
     flat = side.labels.reshape(-1)
     total = index.new_zeros(index.shape[:-1])
     for corner in range(8):
-        offset = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
+        offset = index.new_tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
         # Clamp before the conversion: points may lie far outside.
-        place = torch.minimum((low + offset * step).clamp_min(0), most.to(low.dtype)).long()
+        place = torch.minimum((low + offset * step).clamp_min(0), most).long()
         seen = flat[(place[..., 2] * height + place[..., 1]) * width + place[..., 0]]
         weight = torch.where(offset.bool(), part, 1 - part).prod(dim=-1)
         total = total + weight * (seen == side.structures[:, None].to(seen.dtype))

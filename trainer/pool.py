@@ -18,11 +18,12 @@ from trainer.prealign import Key, choose_pairs, prealign
 from trainer.sampling import Example, Gallery, make_example
 from trainer.synthesis import Contrast
 from trainer.tissues import tied
+from unireg_cli.errors import InputError
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.spatial import Affine
 from unireg_cli.types import Mode
 
-_NOBODY = Affine.identity()
+_UNMOVED = Affine.identity()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +49,24 @@ class Pool:
 
 
 def load_pool(source: Source, base: Path, cache: Path, seed: int) -> Pool:
-    """Read a source and align its pairs (from ``cache`` where they are there)."""
+    """Read a source and align its pairs (from ``cache`` where they are there).
+
+    Raises:
+        InputError: a data set that cannot be read, or with too few people to make a pair.
+    """
     if source.phantoms:
         data = phantom_dataset(source.phantoms, source.phantom_scans, source.phantom_spacing, seed)
     else:
         data = read_dataset(base / source.path, unused=source.unused, limit=source.limit)
     learn, tune = split(data)
+    pairs = choose_pairs(learn, source.partners, seed)
+    if not pairs:
+        raise InputError(
+            f"{data.name}: too few people; {len(tune.scans)} scans are kept for choosing and the {len(learn.scans)} left to learn "
+            "from make no pair; list more scans, or pairs of one person as training_paired_images"
+        )
     tune_affines = prealign(tune, choose_pairs(tune, 1, seed), cache)
-    return Pool(source, learn, tune, prealign(learn, choose_pairs(learn, source.partners, seed), cache), tune_affines)
+    return Pool(source, learn, tune, prealign(learn, pairs, cache), tune_affines)
 
 
 def phantom_dataset(kinds: Sequence[str], count: int, spacing: float, seed: int) -> DataSet:
@@ -69,7 +80,7 @@ def phantom_dataset(kinds: Sequence[str], count: int, spacing: float, seed: int)
                 structures[value] = id
             labels = torch.from_numpy(image.voxels.astype(np.int16))
             name = f"{kind}-{seed * 10_000 + number}-{spacing:g}"
-            scans.append(Scan(name, image.grid, None, labels, body_box(labels > 0, share=0.0), len(scans)))
+            scans.append(Scan(name, image.grid, None, labels, body_box(labels > 0, share=0.0), len(scans), kind))
     return DataSet("phantom_" + "_".join(kinds), Mode.INTER, tuple(scans), tuple(structures), ())
 
 
@@ -81,7 +92,7 @@ def draw_example(pool: Pool, config: TrainConfig, gallery: Gallery, divisor: int
     known_motion = uniform(generator) < source.synthetic_intra
     if known_motion:
         one = int(uniform(generator) * len(scans))
-        key, affine = (one, one), _NOBODY
+        key, affine = (one, one), _UNMOVED
     else:
         same = uniform(generator) < source.intra
         keys = pool.pairs(same) or pool.pairs(not same)

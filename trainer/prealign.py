@@ -26,15 +26,10 @@ def choose_pairs(data: DataSet, partners: int, seed: int) -> list[Key]:
     random = np.random.default_rng(seed)
     chosen = [pair for a, b in data.paired for pair in ((a, b), (b, a))]
     for fixed, scan in enumerate(data.scans):
-        # Label maps of different parts of the body have nothing to align: kinds stand before the first hyphen of their names.
-        others = [k for k, other in enumerate(data.scans) if other.person != scan.person and _kind(other) == _kind(scan)]
+        others = [k for k, other in enumerate(data.scans) if other.person != scan.person and other.kind == scan.kind]
         picked = random.permutation(others)[:partners]
         chosen += [(fixed, int(k)) for k in picked]
     return chosen
-
-
-def _kind(scan: Scan) -> str:
-    return scan.name.partition("-")[0] if scan.values is None and "-" in scan.name else ""
 
 
 def align_by_labels(fixed: Scan, moving: Scan, count: int) -> Affine:
@@ -59,9 +54,10 @@ def _centres(scan: Scan, count: int) -> dict[int, FloatArray]:
     flat = scan.labels.reshape(-1).long()
     sizes = torch.bincount(flat, minlength=count)[:count].double()
     sums = []
-    lattice = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in scan.labels.shape), indexing="ij")
+    # Single precision loses the small change of a sum over millions of voxels.
+    lattice = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in scan.labels.shape), indexing="ij")
     for axis in (2, 1, 0):
-        sums.append(torch.bincount(flat, weights=lattice[axis].reshape(-1), minlength=count)[:count].double())
+        sums.append(torch.bincount(flat, weights=lattice[axis].reshape(-1), minlength=count)[:count])
     index = (torch.stack(sums, dim=1) / sizes.clamp_min(1)[:, None]).numpy()
     lps = index @ scan.grid.lps_from_index[:3, :3].T + scan.grid.lps_from_index[:3, 3]
     return {k: lps[k] for k in range(1, count) if sizes[k] > 0}

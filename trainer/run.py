@@ -18,9 +18,10 @@ from trainer.config_file import as_toml, changed_keys, write_config
 from trainer.distributed import Team
 from trainer.export import export
 from trainer.journal import Journal, means, read_back
-from trainer.loop import Row, State, new_state, pool_names, train_step, tune
+from trainer.loop import Row, State, helps_to_choose, new_state, pool_names, train_step, tune
 from trainer.pool import Pool, load_pool
 from trainer.sampling import Gallery
+from trainer.start import begin
 from trainer.stopping import Stop, stop_signals
 from trainer.tune import TuneResult
 from unireg_cli.errors import UniregError, UsageError
@@ -63,6 +64,7 @@ def run(config: TrainConfig, *, resume: bool = False, progress: Progress = _sile
     Raises:
         UsageError: the folder holds a run already and ``resume`` is not asked for, or the config asks for what is not there.
         InputError: data or a checkpoint that cannot be read.
+        WeightsError: weights to begin with that are missing, damaged, or of another network.
         UniregError: the loss is not finite any more.
     """
     team = team or Team()
@@ -71,10 +73,12 @@ def run(config: TrainConfig, *, resume: bool = False, progress: Progress = _sile
     if checkpoint.exists() and not resume:
         raise UsageError(f"{output} holds a run already; go on with --resume, or name another --output")
     compute = choose_compute(config.device, config.precision, team.local_rank)
-    state = new_state(config, compute.device)
     if checkpoint.exists():
+        state = new_state(config, compute.device)
         _warn_of_changes(restore(state, checkpoint), as_toml(config))
         logger.info("going on after step %d", state.step)
+    else:
+        state = begin(config, compute.device)
     pools = _load(config, progress, team)
     if team.first:
         _prepare(output, config)
@@ -99,12 +103,18 @@ def _load(config: TrainConfig, progress: Progress, team: Team) -> list[Pool]:
         team.wait()
     pools = []
     for count, source in enumerate(config.sources, 1):
-        pools.append(load_pool(source, Path(), Path(config.cache), config.seed))
+        pool = load_pool(source, Path(), Path(config.cache), config.seed)
+        if source.tune and not helps_to_choose(pool):
+            raise UsageError(f"{source.path}: tune is true, but its held-out scans have no images or make no pair; leave tune out")
+        pools.append(pool)
         progress("load", count, len(config.sources))
     if team.first:
         team.wait()
     for name, pool in zip(pool_names(pools), pools, strict=True):
-        logger.info("%s: %d scans to learn from, %d to choose by", name, len(pool.learn.scans), len(pool.tune.scans))
+        held = len(pool.tune.scans) if helps_to_choose(pool) else 0
+        logger.info("%s: %d scans to learn from, %d to choose by", name, len(pool.learn.scans), held)
+    if not any(map(helps_to_choose, pools)):
+        logger.warning("no source has scans to choose the best weights by: those of the last step are kept")
     return pools
 
 
@@ -161,7 +171,7 @@ class _Run:
 
     def _tune_is_due(self) -> bool:
         step = self.state.step
-        return step != self.state.tuned and step > 0 and (step % self.config.tune_every == 0 or step >= self.config.steps)
+        return step != self.state.tuned and (step % self.config.tune_every == 0 or step >= self.config.steps)
 
     def _flush(self) -> None:
         """Bring the rows from the device, count the steps that were skipped, write.
@@ -214,7 +224,8 @@ class _Run:
                 results = tune(state, self.pools, self.gallery, lambda: self.stop.number != 0)
             if results is None:
                 return
-            self._keep(results)
+            if results:
+                self._keep(results)
         state.tuned = state.step
         self._save()
 

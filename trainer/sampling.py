@@ -19,6 +19,9 @@ from unireg_cli.spatial.filters import resize
 from unireg_cli.spatial.sampling import index_lattice, sample_index
 from unireg_cli.types import FloatArray, Mode
 
+# Places at which a known motion is compared with the network's.
+_MOTION_POINTS = 4096
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
@@ -83,14 +86,14 @@ class Gallery:
     """Scans at several resolutions and the voxels of each of their labels; made when first needed and kept."""
 
     def __init__(self) -> None:
-        self._coarse: dict[tuple[int, int], tuple[Tensor, Grid]] = {}
-        self._voxels: dict[int, tuple[Tensor, Tensor]] = {}
+        self._coarse: dict[tuple[Scan, int], tuple[Tensor, Grid]] = {}
+        self._voxels: dict[Scan, tuple[Tensor, Tensor]] = {}
 
     def values(self, scan: Scan, spacing: float) -> tuple[Tensor, Grid]:
         """Normalised values (D, H, W) float16 at about ``spacing`` mm (in steps of a fifth, so that few versions are kept)."""
         assert scan.values is not None
         step = round(np.log(spacing) / np.log(1.2))
-        key = (id(scan), step)
+        key = (scan, step)
         if key not in self._coarse:
             grid = coarser(scan.grid, spacing=0.9 * 1.2**step)
             self._coarse[key] = (resize(scan.values.float(), grid.shape).half(), grid)
@@ -98,14 +101,14 @@ class Gallery:
 
     def voxels(self, scan: Scan, count: int) -> tuple[Tensor, Tensor]:
         """Flat indices of all labelled voxels, label by label, and where each label's part begins (count + 1,)."""
-        if id(scan) not in self._voxels:
+        if scan not in self._voxels:
             flat = scan.labels.reshape(-1)
             inside = flat.nonzero()[:, 0].to(torch.int32)
             own = flat[inside.long()]
             order = torch.argsort(own, stable=True)
             sizes = torch.bincount(own.long(), minlength=count)[:count]
-            self._voxels[id(scan)] = (inside[order], torch.cat((torch.zeros(1, dtype=torch.long), sizes.cumsum(0))))
-        return self._voxels[id(scan)]
+            self._voxels[scan] = (inside[order], torch.cat((torch.zeros(1, dtype=torch.long), sizes.cumsum(0))))
+        return self._voxels[scan]
 
     def present(self, scan: Scan, count: int) -> Tensor:
         """Which labels below ``count`` a scan has, the background never: (count,) bool."""
@@ -122,8 +125,7 @@ def draw_points(
     sizes = starts[chosen + 1] - starts[chosen]
     picks = (torch.rand(len(chosen), each, generator=generator) * sizes[:, None]).long()
     flat = voxels[(starts[chosen][:, None] + picks).clamp_max(len(voxels) - 1)].long()
-    depth, height, width = scan.labels.shape
-    del depth
+    _, height, width = scan.labels.shape
     index = torch.stack((flat % width, flat // width % height, flat // (width * height)), dim=-1).float()
     return index + torch.rand(index.shape, generator=generator) - 0.5, sizes > 0
 
@@ -131,14 +133,6 @@ def draw_points(
 def lattice_of(fixed: Scan, moving: Scan, voxels: int) -> Grid:
     """The network's lattice of a pair of scans."""
     return network_grid(fixed.grid, fixed.body, moving.grid, voxels)
-
-
-def padded(values: Tensor, divisor: int) -> Tensor:
-    """(..., D, H, W) with its far ends repeated up to multiples of ``divisor``."""
-    extra = [-n % divisor for n in values.shape[-3:]]
-    flat = values.reshape(1, -1, *values.shape[-3:])
-    grown = torch.nn.functional.pad(flat, (0, extra[2], 0, extra[1], 0, extra[0]), mode="replicate")
-    return grown.reshape(*values.shape[:-3], *grown.shape[-3:])
 
 
 def draw_image(scan: Scan, gallery: Gallery, spacing: float, lattice: Tensor, lps_from_lattice: FloatArray) -> tuple[Tensor, Tensor]:
@@ -185,6 +179,14 @@ def labelled_side(
             points = target - sample_index(shift, points).movedim(0, -1)
     inside = ((points >= 0) & (points <= points.new_tensor(size) - 1)).all(dim=-1)
     return Labelled(scan.labels, index_from_lattice, shift, chosen, points, inside & exists[:, None])
+
+
+def true_motion(shift: Tensor, size: tuple[int, int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Points (n, 3) of the fixed image and their displacement (n, 3), voxels, if the moving image shows at z what lies at z + shift(z)."""
+    start = torch.rand(_MOTION_POINTS, 3, generator=generator) * (torch.tensor(size) - 1.0)
+    # The displacement at z + shift(z) leads back to z.
+    offset = sample_index(shift, start).T
+    return start + offset, -offset
 
 
 def make_example(
@@ -238,18 +240,12 @@ def make_example(
     images = torch.stack([values for values, _ in drawn])[:, None]
     known = halved(torch.stack([inside for _, inside in drawn])[:, None])
     count, size = len(structures), grid.size
-    common = gallery.present(fixed, count) & gallery.present(moving, count)
-    candidates = common.nonzero()[:, 0]
-    chosen = candidates[torch.randperm(len(candidates), generator=generator)[:most_structures]]
-    alike = contrasts is None or contrasts[0] is contrasts[1]
+    common = (gallery.present(fixed, count) & gallery.present(moving, count)).nonzero()[:, 0]
+    chosen = common[torch.randperm(len(common), generator=generator)[:most_structures]]
     sides = [
         labelled_side(scan, gallery, chosen, count, each, matrix, shift, size, generator)
         for scan, matrix, shift in ((fixed, lps_fixed, None), (moving, lps_moving, placed.shift))
     ]
-    motion = None
-    if views.known_motion and placed.shift is not None:
-        start = torch.rand(4096, 3, generator=generator) * (torch.tensor(size) - 1.0)
-        # The moving image at z shows the fixed image at z + shift(z): the displacement there leads back to z.
-        offset = sample_index(placed.shift, start).T
-        motion = (start + offset, -offset)
+    motion = true_motion(placed.shift, size, generator) if views.known_motion and placed.shift is not None else None
+    alike = contrasts is None or contrasts[0] is contrasts[1]
     return Example(images, known, sides[0], sides[1], structures, mode, motion, alike, size, spacing)

@@ -16,6 +16,7 @@ from trainer.sampling import Example, Labelled
 from unireg_cli.model.anatomy import Vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Ask, Network, Output
+from unireg_cli.model.passes import repeat
 from unireg_cli.registration.prediction import as_ask
 from unireg_cli.spatial.filters import resize_displacement
 from unireg_cli.spatial.sampling import index_lattice, sample_index
@@ -29,6 +30,7 @@ class Request:
     ask: Ask
     favoured: Tensor
     smoothness: float
+    passes: int = 1
 
 
 def draw_request(example: Example, asking: Asking, known: Vocabulary, generator: torch.Generator) -> Request:
@@ -50,14 +52,15 @@ def draw_request(example: Example, asking: Asking, known: Vocabulary, generator:
             favoured = torch.zeros_like(seen)
             favoured[picked] = True
     condition = Condition(anatomy, example.mode, smoothness)
-    return Request(as_ask(condition, known), favoured, smoothness)
+    passes = 1 + (uniform(generator) < asking.second_pass)
+    return Request(as_ask(condition, known), favoured, smoothness, passes)
 
 
 def measure_loss(
     network: Network, example: Example, request: Request, losses: Losses, source: Source, asking: Asking, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted loss and its parts, each a scalar tensor; nothing is read back from the device here."""
-    output = network(example.images, example.known, request.ask, inverse=True)
+    output = repeat(network, example.images, example.known, request.ask, request.passes, inverse=True)
     parts = {"roughness": roughness(output.displacement), "folding": nearly_folded(output.displacement)}
     strength = 10 ** (2 * (request.smoothness - 0.5)) * (losses.intra_roughness if example.mode is Mode.INTRA else 1.0)
     total = losses.roughness * source.roughness * strength * parts["roughness"] + losses.folding * parts["folding"]
@@ -70,7 +73,9 @@ def measure_loss(
         points, truth = example.motion
         parts["motion"] = (displacement_at(output.displacement, points) - truth).square().sum(dim=-1).add(1e-4).sqrt().mean()
         total = total + losses.motion * parts["motion"]
-    parts["finding"] = _not_found(network, output, example, asking)
+    # The features of a second pass are of an image that has moved away from its labels.
+    sides = (example.fixed, example.moving) if request.passes == 1 else (example.fixed,)
+    parts["finding"] = _not_found(network, output, example, sides, asking)
     return total + losses.finding * parts["finding"], {"loss": total, **parts}
 
 
@@ -106,16 +111,16 @@ def _stride(side: Labelled, reach: float) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _not_found(network: Network, output: Output, example: Example, asking: Asking) -> Tensor:
-    """Loss of the finder over a few structures of both images."""
+def _not_found(network: Network, output: Output, example: Example, sides: tuple[Labelled, ...], asking: Asking) -> Tensor:
+    """Loss of the finder over a few structures of the fixed image, and of the moving one if it is among ``sides``."""
     shape = tuple(n // 2 for n in example.images.shape[2:])
     total = output.displacement.new_zeros(())
-    for image, side in enumerate((example.fixed, example.moving)):
+    for image, side in enumerate(sides):
         ids = torch.tensor([example.names[int(k)] for k in side.structures])
         use = (ids != NOT_ASKABLE).nonzero()[:, 0][: asking.finder_structures]
         if not len(use):
             continue
-        lattice = index_lattice((shape[0], shape[1], shape[2])) * 2 + 0.5
+        lattice = index_lattice((shape[0], shape[1], shape[2]), device=side.labels.device) * 2 + 0.5
         present = side.at(lattice)[None] == side.structures[use][:, None, None, None].to(side.labels.dtype)
         logits = network.finder(output.features.of(image), ids[use])[0]
         total = total + 0.5 * finding(logits.float(), present.float())

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.datasets import NOT_ASKABLE, DataSet, Scan
+from trainer.datasets import DataSet, Scan
 from trainer.losses import displacement_at
 from trainer.prealign import Key
-from trainer.sampling import Gallery, draw_image, halved, lattice_of
+from trainer.sampling import Gallery, draw_image, halved, lattice_of, nearest
 from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary
 from unireg_cli.model.condition import Condition
@@ -83,15 +83,11 @@ def warped_labels(pair: TunePair, displacement: Tensor | None) -> Tensor:
     points = map_lattice(pair.places, pair.lattice_from_index)
     if displacement is not None:
         points = points + displacement_at(displacement, points)
-    index = map_lattice(points, pair.index_from_lattice).round()
-    depth, height, width = pair.moving.labels.shape
-    inside = ((index >= 0) & (index <= index.new_tensor([width, height, depth]) - 1)).all(dim=-1)
-    place = torch.where(inside[:, None], index, 0).long()
-    return torch.where(inside, pair.moving.labels.reshape(-1)[(place[:, 2] * height + place[:, 1]) * width + place[:, 0]], 0)
+    return nearest(pair.moving.labels, map_lattice(points, pair.index_from_lattice))
 
 
 def structure_dice(pair: TunePair, displacement: Tensor | None) -> dict[int, float]:
-    """Dice of every label that is in both images."""
+    """Dice of every label of the fixed image; one that the moving image lacks scores 0."""
     moved = warped_labels(pair, displacement)
     return dice_per_label(pair.truth.numpy().astype(np.int64), moved.numpy().astype(np.int64))
 
@@ -117,7 +113,7 @@ def evaluate(
         x, y, z = (n // 2 for n in pair.size)
         summary = regularity(index_determinant(displacement[:, :z, :y, :x]).numpy())
         rows.append((np.mean(list(before.values())), np.mean(list(after.values())), summary.folding_percent, summary.sdlogj))
-        askable = [k for k in data.askable if k in after and data.structures[k] != NOT_ASKABLE]
+        askable = [k for k in data.askable if k in after]
         for k in askable[:: max(1, len(askable) // asked)][:asked] if count < 2 else []:
             alone = predict(network, pair, known.request([data.structures[k]]), mode, known)
             gains.append(structure_dice(pair, alone)[k] - after[k])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 import SimpleITK as sitk
@@ -15,7 +17,7 @@ from unireg_cli.errors import UsageError
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -45,3 +47,32 @@ def test_less_than_one_is_refused():
 def test_torch_and_itk_obey():
     apply_threads(resolve_threads(1))
     assert torch.get_num_threads() == 1 and sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("passive", "10000")),
+        ({"GOMP_SPINCOUNT": "7"}, ("passive", "7")),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, ("PASSIVE", "10000")),
+        ({"OMP_WAIT_POLICY": "active"}, ("active", None)),
+    ],
+)
+def test_threads_wait_asleep_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    # Set first, so that what the function adds is taken back after the test.
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    resources._wait_asleep()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT")) == expected
+
+
+def test_waiting_is_settled_before_torch_is_loaded():
+    code = (
+        "import os, sys; from unireg_cli.commands.resources import apply_threads, resolve_threads; loaded = 'torch' in sys.modules; "
+        "apply_threads(resolve_threads(1)); print(loaded, os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "passive", "10000"]

@@ -215,6 +215,21 @@ def test_skipped_steps_are_counted_and_too_many_end_the_run(recipe: Recipe, tmp_
         run(read_config(recipe("lost", steps=100, save_every=100, tune_every=100)))
 
 
+def test_network_that_answers_nan_is_a_skipped_step_too(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, count = trainer.loop.draw_example, iter(range(10_000))
+
+    def spoiled(*rest: Any) -> Any:
+        example = draw(*rest)
+        return replace(example, images=example.images * float("nan")) if next(count) == 1 else example
+
+    monkeypatch.setattr(trainer.loop, "draw_example", spoiled)
+    run(read_config(recipe()))
+    assert [row["skipped"] for row in rows(tmp_path / "run")] == [0, 1, 0, 0, 0, 0]
+    assert rows(tmp_path / "run")[1]["loss"] is None
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert saved["skipped"] == 1 and all(tensor.isfinite().all() for tensor in saved["average"].values())
+
+
 def test_bfloat16_runs_and_stays_near(recipe: Recipe, tmp_path: Path) -> None:
     for precision in ("float32", "bfloat16"):
         run(read_config(recipe(precision, precision=precision, steps=2)))

@@ -81,8 +81,8 @@ Weights = Annotated[
     ),
 ]
 Smoothness = Annotated[float | None, _what(show_default="the weights' own, else 0.5", help="0 follows every detail, 1 is very regular.")]
-Iterations = Annotated[int | None, _what(help="Refinement steps at the finest scale.")]
-Fast = Annotated[bool, _what("--fast", help="Less refinement.")]
+Iterations = Annotated[int | None, _what(help="Refinement steps at the finest scale, after the network.")]
+Fast = Annotated[bool, _what("--fast", help="The network alone; without weights, less refinement.")]
 Best = Annotated[bool, _what("--best", help="Refinement to convergence.")]
 FixedMask = Annotated[Path | None, _what(metavar="MASK", help="Where FIXED counts (not 0); on its grid.")]
 MovingMask = Annotated[Path | None, _what(metavar="MASK", help="Where MOVING counts (not 0); on its grid.")]

@@ -32,7 +32,8 @@ def train(
     Writes checkpoints, curves and the best weights so far into the output folder. A run that was stopped goes on with --resume
     and comes to the same numbers as one that was not.
 
-    Several processes, also on several machines: torchrun --nproc-per-node 2 -m unireg_cli train CONFIG.toml
+    Several processes, also on several machines: torchrun --nproc-per-node 2 -m unireg_cli train CONFIG.toml --threads 4
+    (torchrun gives each process a single thread unless --threads says more)
     """
     # Of several processes one speaks.
     speaks = os.environ.get("RANK", "0") == "0"

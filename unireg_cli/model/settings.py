@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from unireg_cli.errors import WeightsError
@@ -12,7 +13,7 @@ class NetworkSettings:
     """Channels per level, finest (half the network grid's resolution) first; all tuples have one entry a level.
 
     Raises:
-        WeightsError: tuples of different lengths, fewer than two levels, or sizes below 1.
+        WeightsError: tuples of different lengths, fewer than two levels, sizes below 1, or a reach that is not a positive number.
     """
 
     vocabulary: int
@@ -35,6 +36,8 @@ class NetworkSettings:
             raise WeightsError(f"network settings: every level needs one entry in each list, found {self}")
         if min(*self.encoder, *self.match, *self.decoder, self.vocabulary, self.condition, self.embedding, self.hidden) < 1:
             raise WeightsError(f"network settings: sizes must be positive, found {self}")
+        if not all(0 < entry < math.inf for entry in self.reach):
+            raise WeightsError(f"network settings: reach must be positive numbers, found {self.reach}")
         if not set(self.neighbours) <= {7, 27}:
             raise WeightsError(f"network settings: neighbours must be 7 or 27, found {self.neighbours}")
 

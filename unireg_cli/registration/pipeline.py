@@ -41,8 +41,12 @@ _STEPS: dict[Effort, tuple[int, ...]] = {
     Effort.DEFAULT: (60, 100, 70, 20),
     Effort.BEST: (200, 200, 150, 80),
 }
-# The same after the network, which leaves the coarse scales nothing to do; none at all after it for FAST.
-_STEPS_AFTER: dict[Effort, tuple[int, ...]] = {Effort.DEFAULT: (0, 0, 40, 20), Effort.BEST: (0, 100, 150, 80)}
+# The same after the network, which leaves the coarse scales nothing to do.
+_STEPS_AFTER: dict[Effort, tuple[int, ...]] = {
+    Effort.FAST: (0, 0, 0, 0),
+    Effort.DEFAULT: (0, 0, 40, 20),
+    Effort.BEST: (0, 100, 150, 80),
+}
 # Voxels on which the similarity of the report is measured.
 _JUDGE_VOXELS = 300_000
 
@@ -216,7 +220,7 @@ def _deform(
     """The deformable part: refine, finish, judge."""
     warnings: list[str] = []
     with watch.stage("refine"):
-        if prediction is not None and settings.effort is Effort.FAST:
+        if prediction is not None and settings.effort is Effort.FAST and not settings.iterations:
             network_grid, displacement = prediction.grid, prediction.displacement
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
@@ -228,7 +232,7 @@ def _deform(
         quality = _similarities(pair, affine, reference, coarser(fixed.grid, _JUDGE_VOXELS), displacement, network_grid)
         if quality.similarity_after < quality.similarity_affine:
             warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
-            displacement = torch.zeros_like(displacement)
+            displacement, quality = torch.zeros_like(displacement), replace(quality, similarity_after=quality.similarity_affine)
         field, mended = finish_field(displacement, network_grid, fixed.grid, settings.field_spacing)
         if mended:
             warnings.append(f"{mended} voxels of the field were close to folding and were smoothed")

@@ -1,7 +1,8 @@
-"""The network's part of a registration: a pair on the network's lattice, one pass, a displacement."""
+"""The network's part of a registration: a pair on the network's lattice, a few passes, a displacement."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,15 @@ from torch import Tensor
 from unireg_cli.model.anatomy import Vocabulary
 from unireg_cli.model.condition import Condition, encode
 from unireg_cli.model.network import Ask, Network
+from unireg_cli.model.passes import Moved, repeat
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box, network_grid
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
 
-# Voxels of the lattice, about: what the weights were trained on, and no more than a laptop takes in a moment.
-_VOXELS = 1_000_000
+# Voxels of the lattice and passes on it, one after the other: what is large is found on few voxels, and each pass starts from
+# what those before it have left. On tune pairs the coarse pass gained overlap at a smoother field, a third fine one little.
+_PLAN = ((140_000, 1), (700_000, 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +72,10 @@ def gains_from_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
-def predict(network: Network, fixed: View, moving: View, body: Box, affine: Affine, ask: Ask, voxels: int = _VOXELS) -> Prediction:
-    """One pass of the network.
+def predict(
+    network: Network, fixed: View, moving: View, body: Box, affine: Affine, ask: Ask, plan: Sequence[tuple[int, int]] = _PLAN
+) -> Prediction:
+    """The network on a pair. Masks say where a metric counts; the network has none and is shown all of both images.
 
     Args:
         network: in inference mode, on the images' device.
@@ -79,19 +84,34 @@ def predict(network: Network, fixed: View, moving: View, body: Box, affine: Affi
         body: box of the fixed image's body, see :func:`body_box`.
         affine: fixed -> moving points, LPS mm.
         ask: the condition.
-        voxels: the most voxels of the lattice, about.
+        plan: most voxels of a lattice, about, and passes on it, coarse first.
     """
-    grid = network_grid(fixed.grid, body, moving.grid, voxels)
-    extra = [-n % network.settings.divisor for n in grid.size]
-    lattice = grid.padded((0, 0, 0), extra)
+    found: Prediction | None = None
+    for voxels, passes in plan:
+        grid = network_grid(fixed.grid, body, moving.grid, voxels)
+        lattice = grid.padded((0, 0, 0), [-n % network.settings.divisor for n in grid.size])
+        if found is not None and lattice == found.lattice:
+            # A small image has no more to show than on the lattice before.
+            continue
+        found = _predict_on(lattice, network, fixed, moving, affine, ask, passes, found)
+    assert found is not None  # a plan has at least one lattice
+    return found
+
+
+def _predict_on(
+    lattice: Grid, network: Network, fixed: View, moving: View, affine: Affine, ask: Ask, passes: int, before: Prediction | None
+) -> Prediction:
+    """``passes`` on one lattice, from what was found on the one before."""
+    half = lattice.resized([n // 2 for n in lattice.size])
     first, known_first = draw(fixed.values, fixed.grid, lattice, Affine.identity())
-    second, known_second = moving.drawn(lattice, affine)
+    second, known_second = draw(moving.values, moving.grid, lattice, affine)
     images = torch.stack((first, second))[:, None]
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
-    device = images.device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(device)):
-        output = network(images, known, ask, inverse=True)
-    half = lattice.resized([n // 2 for n in lattice.size])
+    start = None
+    if before is not None:
+        start = Moved(before.on(half), displacement_on(before.inverse, before.grid, half))
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(images.device)):
+        output = repeat(network, images, known, ask, passes, inverse=True, start=start)
     assert output.inverse is not None  # it was asked for
     belief = output.asked[:, 0] if len(ask.structures) else None
     return Prediction(output.displacement, output.inverse, half, lattice, belief)

@@ -1,0 +1,207 @@
+"""The training runs that claims 1, 2 and 6 share: joint, one set alone, one set left out; they go on where they stopped.
+
+Every run is ``configs/reduced.toml`` with sources taken out, another seed and another folder; nothing else differs. A run of one set
+alone ends when its tune Dice has not risen for a fifth of its steps, or after SINGLE_STEPS; a joint run takes the steps of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import bench
+import tables
+import torch
+from tables import SETS, Row
+
+from trainer.config import TrainConfig
+from trainer.config_file import read_config
+from trainer.journal import TUNE
+from trainer.run import CHECKPOINT, run
+from unireg_cli.io.atomic import atomic_path
+
+CONFIG = tables.HERE / "configs" / "reduced.toml"
+CURVES = tables.HERE / "results" / "curves.csv"
+CURVE_COLUMNS = ("run", "seed", "step", "set", "dice", "dice_affine", "sdlogj", "folding_percent", "cpu_seconds_per_step")
+SINGLE_STEPS, LEAST_STEPS, QUIET_SHARE = 3000, 1000, 0.2
+# Steps between two looks at whether a run of one set may end; reading the data again costs some seconds.
+_PART = 500
+_CLOCK = "cpu.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One training run: the sets it learns from, by the name of the run."""
+
+    name: str
+    sets: tuple[str, ...]
+    seed: int
+
+    @property
+    def single(self) -> bool:
+        """Whether it learns from one set alone."""
+        return len(self.sets) == 1
+
+    def folder(self, runs: Path) -> Path:
+        """Where its checkpoint, curves and weights are."""
+        return runs / f"{self.name}-seed{self.seed}"
+
+    def weights(self, runs: Path) -> Path:
+        """Its best weights by the tune split."""
+        return self.folder(runs) / "unireg-study.safetensors"
+
+
+def joint(seed: int) -> Study:
+    """All sets."""
+    return Study("joint", SETS, seed)
+
+
+def single(name: str, seed: int) -> Study:
+    """One set alone."""
+    return Study(f"single-{name}", (name,), seed)
+
+
+def without(name: str, seed: int) -> Study:
+    """All sets but one."""
+    return Study(f"without-{name}", tuple(other for other in SETS if other != name), seed)
+
+
+def config_of(study: Study, base: TrainConfig, data: Path, cache: Path, runs: Path) -> TrainConfig:
+    """The study's own config: the base with other sources, seed and folders."""
+    known = {Path(source.path).parent.name: source for source in base.sources}
+    sources = tuple(replace(known[name], path=str(data / name / "dataset.json")) for name in study.sets)
+    return replace(base, sources=sources, seed=study.seed, cache=str(cache), output=str(study.folder(runs)))
+
+
+def train(study: Study, data: Path, cache: Path, runs: Path, steps: int | None = None) -> int:
+    """Run it to its end, from where it stopped; returns the signal that ended it, 0 for none.
+
+    Args:
+        study: which.
+        data: folder of the data sets.
+        cache: folder of affines found before.
+        runs: folder of all runs.
+        steps: fewer than the study's own number, for a quick look.
+    """
+    config = config_of(study, read_config(CONFIG), data, cache, runs)
+    most = min(steps or config.steps, SINGLE_STEPS if study.single else config.steps)
+    folder = study.folder(runs)
+    done = last_step(folder)
+    while done < most and not (study.single and may_end(tune_curve(folder))):
+        upto = min(most, (done // _PART + 1) * _PART) if study.single else most
+        print(f"{study.name}, seed {study.seed}: from step {done} to {upto} of at most {most}", flush=True)
+        begin = time.process_time()
+        outcome = run(replace(config, steps=upto), resume=(folder / CHECKPOINT).exists())
+        _count(folder, outcome.step - done, time.process_time() - begin)
+        if outcome.stopped:
+            return outcome.stopped
+        done = outcome.step
+    return 0
+
+
+def last_step(folder: Path) -> int:
+    """The step of a run's checkpoint, 0 if there is none."""
+    path = folder / CHECKPOINT
+    return int(torch.load(path, map_location="cpu", weights_only=True)["step"]) if path.exists() else 0
+
+
+def tune_rows(folder: Path) -> list[dict[str, float | str]]:
+    """What a run saw of every set at every look; a line that was cut short is left out."""
+    path = folder / TUNE
+    rows = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def tune_curve(folder: Path) -> list[tuple[int, float]]:
+    """(step, mean Dice over sets)."""
+    by_step: dict[int, list[float]] = {}
+    for row in tune_rows(folder):
+        by_step.setdefault(int(row["step"]), []).append(float(row["dice"]))
+    return [(step, tables.mean(values)) for step, values in sorted(by_step.items())]
+
+
+def may_end(curve: Sequence[tuple[int, float]]) -> bool:
+    """Whether the best look lies so far back that a fifth of all steps brought nothing more."""
+    if not curve or curve[-1][0] < LEAST_STEPS:
+        return False
+    best = max(curve, key=lambda point: point[1])[0]
+    return best <= (1 - QUIET_SHARE) * curve[-1][0]
+
+
+def _count(folder: Path, steps: int, seconds: float) -> None:
+    """Add to what a run has cost; a part that was killed counts neither its steps nor its seconds."""
+    path = folder / _CLOCK
+    before = json.loads(path.read_text("utf-8")) if path.exists() else {"steps": 0, "seconds": 0.0}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({"steps": before["steps"] + steps, "seconds": before["seconds"] + seconds}), "utf-8")
+
+
+def collect(studies: Sequence[Study], runs: Path, curves: Path) -> None:
+    """Put the curves of these runs into the committed file, in the place of older ones of the same runs."""
+    new = []
+    for study in studies:
+        folder = study.folder(runs)
+        clock = folder / _CLOCK
+        cost = json.loads(clock.read_text("utf-8")) if clock.exists() else {"steps": 0, "seconds": 0.0}
+        pace = cost["seconds"] / cost["steps"] if cost["steps"] else float("nan")
+        for row in tune_rows(folder):
+            numbers = (row["dice"], row["dice_affine"], row["sdlogj"], row["folding_percent"], pace)
+            new.append(dict(zip(CURVE_COLUMNS, (study.name, study.seed, row["step"], row["set"], *numbers), strict=True)))
+    replaced = {(study.name, str(study.seed)) for study in studies if study.folder(runs).exists()}
+    kept = [row for row in tables.read_rows(curves) if (row["run"], row["seed"]) not in replaced]
+    tables.write_rows(curves, CURVE_COLUMNS, [*kept, *new])
+
+
+def curve_of(rows: Sequence[Row], name: str, seed: str, set_name: str) -> list[tuple[int, float]]:
+    """(step, tune Dice) of one set in one run of the committed file."""
+    own = [row for row in rows if (row["run"], row["seed"], row["set"]) == (name, seed, set_name)]
+    return sorted((int(row["step"]), float(row["dice"])) for row in own)
+
+
+def training_arguments(description: str | None, name: str) -> argparse.ArgumentParser:
+    """What the scripts of claims 1, 2 and 6 take."""
+    parser = tables.common_arguments(description, name)
+    parser.add_argument("--retrain", action="store_true", help="make the runs and the rows; what is there is not made again")
+    parser.add_argument("--runs", type=Path, default=tables.HERE / ".runs", help="folder of the training runs")
+    parser.add_argument("--curves", type=Path, default=CURVES, help="tune curves of the runs")
+    parser.add_argument("--steps", type=int, help="train for so many steps only: a quick look, not the study")
+    return parser
+
+
+def train_all(studies: Sequence[Study], chosen: argparse.Namespace) -> int:
+    """Train them one after the other and put their curves into the file; the signal that ended it, 0 for none."""
+    torch.set_num_threads(chosen.threads)
+    for study in studies:
+        stopped = train(study, chosen.data.absolute(), chosen.cache.absolute(), chosen.runs.absolute(), chosen.steps)
+        collect([study], chosen.runs, chosen.curves)
+        if stopped:
+            print(f"stopped by signal {stopped}; the same command goes on from here", file=sys.stderr)
+            return stopped
+    return 0
+
+
+def judge_of(study: Study, runs: Path, set_name: str) -> bench.Judge:
+    """Its best weights, on the lattices that it was trained on."""
+    base = read_config(CONFIG)
+    voxels = {Path(source.path).parent.name: source.voxels[1] for source in base.sources}
+    return bench.load_judge(str(study.weights(runs)), voxels[set_name])
+
+
+def scale_told() -> str:
+    """The scale of the runs in words."""
+    base = read_config(CONFIG)
+    low, high = min(source.voxels[0] for source in base.sources), max(source.voxels[1] for source in base.sources)
+    return (
+        f"reduced scale: lattices of {low:,} to {high:,} voxels, joint runs of {base.steps} steps, single runs of at most {SINGLE_STEPS}, "
+        f"a look at the tune split every {base.tune_every} steps, constant rate {base.optimiser.rate:g}"
+    )
