@@ -58,7 +58,8 @@ def load_pool(source: Source, base: Path, cache: Path, seed: int) -> Pool:
         data = phantom_dataset(source.phantoms, source.phantom_scans, source.phantom_spacing, seed)
     else:
         data = read_dataset(base / source.path, unused=source.unused, limit=source.limit)
-    learn, tune = split(data)
+    # Nothing is chosen on label maps, so none of them has to be kept back.
+    learn, tune = (data, data.subset([])) if data.painted else split(data)
     pairs = choose_pairs(learn, source.partners, seed)
     if not pairs:
         raise InputError(

@@ -100,7 +100,7 @@ def judged(rows: Sequence[Row]) -> Verdict | None:
     if not whole:
         lines.append("not all sets and seeds have been trained; the claim is about all of them")
     holds = max(shares) <= MOST
-    return Verdict("Claim 2, iterations", tables.overall(holds, whole), (*lines, study.scale_told()))
+    return Verdict("Claim 2, iterations", tables.overall(holds, whole), (*lines, study.still_rising(rows), study.scale_told()))
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -72,8 +72,8 @@ def estimates(found: dict[Key, float]) -> dict[str, Estimate]:
     return made
 
 
-def judged(rows: Sequence[Row]) -> Verdict | None:
-    """The claim, and a table a set; None if no pair has both runs."""
+def judged(rows: Sequence[Row], curves: Sequence[Row] = ()) -> Verdict | None:
+    """The claim, and a table a set; None if no pair has both runs. ``curves`` tell whether the single runs had come to their end."""
     found = differences(rows)
     if not found:
         return None
@@ -94,6 +94,7 @@ def judged(rows: Sequence[Row]) -> Verdict | None:
         f"sets whose interval lies wholly below {WORST}: {', '.join(worse) or 'none'}",
         f"sets with a mean above 0: {sum(made[name].mean > 0 for name in sets)} of {len(sets)}",
         f"seeds {', '.join(seeds)}; {told}",
+        *([study.still_rising(curves)] if curves else []),
         study.scale_told(),
     )
     return Verdict("Claim 1, parity", tables.overall(not worse and made[""].mean > 0, whole and len(seeds) >= len(SEEDS)), lines)
@@ -134,7 +135,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return 128 + stopped
         measure(chosen)
     rows = tables.read_rows(chosen.results)
-    verdict = judged(rows)
+    verdict = judged(rows, tables.read_rows(chosen.curves))
     if verdict is None:
         return tables.nothing_yet(chosen.results, "--retrain")
     return tables.finish(verdict, lambda path: draw(rows, path), chosen.plot or chosen.results.with_suffix(".png"))

@@ -168,6 +168,13 @@ def curve_of(rows: Sequence[Row], name: str, seed: str, set_name: str) -> list[t
     return sorted((int(row["step"]), float(row["dice"])) for row in own)
 
 
+def still_rising(rows: Sequence[Row]) -> str:
+    """Which single runs ended because of their number of steps and not because nothing more came, in words."""
+    runs = dict.fromkeys((row["run"], row["seed"], row["set"]) for row in rows if row["run"].startswith("single-"))
+    found = [f"{name.removeprefix('single-')} (seed {seed})" for name, seed, own in runs if not may_end(curve_of(rows, name, seed, own))]
+    return f"single runs that might have risen further: {', '.join(found) or 'none'}"
+
+
 def training_arguments(description: str | None, name: str) -> argparse.ArgumentParser:
     """What the scripts of claims 1, 2 and 6 take."""
     parser = tables.common_arguments(description, name)

@@ -184,6 +184,9 @@ def test_iterations(delay: int, holds: bool, words: str, tmp_path: Path) -> None
     assert verdict is not None and verdict.holds is holds and words in str(verdict)
     race = iterations.races(rows, "0")[0]
     assert (race.single, race.joint, race.single_seconds, race.joint_seconds) == (500, 500 + delay, 500.0, 2 * (500 + delay))
+    # The best look at step 750 of 1000 is more than a fifth back.
+    assert "risen further: none" in str(verdict)
+    assert "risen further: brain_mr (seed 0)" in study.still_rising([r for r in rows if (r["set"], r["seed"]) == ("brain_mr", "0")][:4])
     iterations.draw(rows, tmp_path / "iterations.png")
 
 

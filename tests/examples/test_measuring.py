@@ -9,11 +9,14 @@ from typing import Any
 
 import anatomy
 import bench
+import iterations
 import motions
 import numpy as np
+import parity
 import pytest
 import SimpleITK as sitk
 import smoothness
+import study
 import synthetic
 import tables
 import torch
@@ -42,16 +45,19 @@ def _scan(person: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one data set: hippocampus_mr, three persons, two validation pairs."""
+    """A folder with one data set: hippocampus_mr, five persons, two validation pairs."""
     folder = tmp_path_factory.mktemp("data")
     own = folder / "hippocampus_mr"
     for part in ("images", "labels"):
         (own / part).mkdir(parents=True)
-    for person in range(3):
+    for person in range(5):
         for part, voxels in zip(("images", "labels"), _scan(person), strict=True):
             sitk.WriteImage(sitk.GetImageFromArray(voxels), str(own / part / f"p{person}.nii.gz"))
     content = {
+        "name": "hippocampus_mr",
         "mode": "inter",
+        "modality": {"0": "MR"},
+        "training": [{"image": f"./images/p{k}.nii.gz", "label": f"./labels/p{k}.nii.gz"} for k in range(5)],
         "labels": {"0": {"0": "background", "1": "hippocampus_anterior", "2": "hippocampus_posterior"}},
         "registration_val": [{"fixed": f"./images/p{k}.nii.gz", "moving": f"./images/p{k + 1}.nii.gz"} for k in range(2)],
     }
@@ -111,6 +117,33 @@ def test_type_measures_what_is_missing(common: list[str], tmp_path: Path) -> Non
     assert script.main(words) == 0
     again = tables.read_rows(path)
     assert again[:-1] == rows[:-1] and float(again[-1]["tre"]) == pytest.approx(float(rows[-1]["tre"]), rel=1e-3)
+
+
+def test_studies_are_trained_once_and_judged(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "reduced.toml"
+    lines = ['name = "unireg-study"', "steps = 3", "tune_every = 2", "points = 20", "[[sources]]", 'path = "hippocampus_mr/dataset.json"']
+    lines += ["voxels = [2000, 4000]", "partners = 1", "[network]", "encoder = [8, 8]", "match = [4, 4]", "decoder = [8, 8]"]
+    lines += ["reach = [1, 2]", "neighbours = [7, 7]", "condition = 8", "embedding = 4", "hidden = 4"]
+    recipe.write_text("\n".join(lines))
+    monkeypatch.setattr(study, "CONFIG", recipe)
+    monkeypatch.setattr(study, "SETS", ("hippocampus_mr",))
+    words = ["--data", str(tiny), "--cache", str(tiny / "cache"), "--sets", "hippocampus_mr", "--threads", "1"]
+    words += ["--runs", str(tmp_path / "runs"), "--curves", str(tmp_path / "curves.csv"), "--results", str(tmp_path / "parity.csv")]
+    assert parity.main([*words, "--retrain", "--steps", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("from step 0 to 2") == 4 and "Claim 1, parity" in said
+    # With one set the joint run learns from the same as the single one: same seed, same numbers.
+    assert set(parity.differences(tables.read_rows(tmp_path / "parity.csv")).values()) == {0.0}
+    steps = [(row["run"], row["seed"], row["step"]) for row in tables.read_rows(tmp_path / "curves.csv")]
+    assert steps == [(run, seed, "2") for seed in "01" for run in ("joint", "single-hippocampus_mr")]
+    # Another command of the same study goes on where they stopped.
+    assert iterations.main([*words, "--retrain"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("from step 2 to 3") == 4 and "Claim 2, iterations" in said
+    assert parity.main([*words, "--retrain"]) == 0
+    assert "from step" not in capsys.readouterr().out
 
 
 def test_second_visit_shows_the_same_tissue_at_the_true_places(tiny: Path) -> None:

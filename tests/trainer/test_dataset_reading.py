@@ -201,3 +201,11 @@ def test_a_scan_that_is_gone_is_not_mistaken_for_another() -> None:
         gone = Scan("s", grid, None, labels, body_box(labels > 0), 0)
         assert gallery.present(gone, 20).nonzero().tolist() == [[k]]
         del gone
+
+
+def test_no_phantom_is_kept_back(tmp_path: Path) -> None:
+    pool = load_pool(Source(phantoms=("arm", "leg"), phantom_scans=2, phantom_spacing=12.0, partners=1), tmp_path, tmp_path / "cache", 0)
+    assert len(pool.learn.scans) == 4
+    assert not pool.tune.scans
+    # A pair is two people of one kind.
+    assert set(pool.learn_affines) == {(0, 1), (1, 0), (2, 3), (3, 2)}
