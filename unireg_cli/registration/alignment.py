@@ -36,11 +36,14 @@ class View:
     grid: Grid
     mask: Tensor | None = None
 
-    def drawn(self, grid: Grid, affine: Affine) -> tuple[Tensor, Tensor]:
-        """Values on ``grid`` through ``affine`` (grid points -> points of this image), and where they count; both (D, H, W)."""
-        values, known = draw(self.values, self.grid, grid, affine)
+    def drawn(self, grid: Grid, affine: Affine, displacement: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values on ``grid`` through ``affine`` (grid points -> points of this image), and where they count; both (D, H, W).
+
+        A ``displacement`` (3, D, H, W), voxels of ``grid``, moves the grid's points before the affine does.
+        """
+        values, known = draw(self.values, self.grid, grid, affine, displacement)
         if self.mask is not None:
-            known = known * draw(self.mask, self.grid, grid, affine)[0]
+            known = known * draw(self.mask, self.grid, grid, affine, displacement)[0]
         return values, known
 
 

@@ -19,7 +19,7 @@ from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
 
 # Voxels of the lattice and passes on it, one after the other: what is large is found on few voxels, and each pass starts from
-# what those before it have left. On tune pairs the coarse pass gained overlap at a smoother field, a third fine one little.
+# what those before it have left.
 _PLAN = ((140_000, 1), (700_000, 2))
 
 

@@ -46,11 +46,13 @@ _COARSE, _FINEST = Smoothing(2.0, 0.9), Smoothing(1.4, 0.7)
 class Scene:
     """A pair at one scale: fixed features on the level's grid, moving features on the same lattice with a margin."""
 
-    def __init__(self, fixed: View, moving: View, affine: Affine, grid: Grid, measure: Measure) -> None:
+    def __init__(
+        self, fixed: View, moving: View, affine: Affine, grid: Grid, measure: Measure, before: Callable[[Grid], Tensor] | None = None
+    ) -> None:
         identity = Affine.identity()
         margin = [max(2, round(_MARGIN * n)) for n in grid.size]
         wide = grid.padded(margin, margin)
-        values, known = moving.drawn(wide, affine)
+        values, known = moving.drawn(wide, affine, None if before is None else before(wide))
         self.comparison = measure.comparison
         self.fixed = measure.features(draw(fixed.values, fixed.grid, grid, identity)[0])
         self.fixed_weight = None if fixed.mask is None else draw(fixed.mask, fixed.grid, grid, identity)[0]
@@ -118,16 +120,17 @@ def refine(
     levels: list[Level],
     measure: Measure,
     report: Callable[[int, int], None],
-    start: Tensor | None = None,
+    before: Callable[[Grid], Tensor] | None = None,
 ) -> Tensor:
     """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x).
 
-    ``start`` is where to begin, in voxels of the first level's grid; no displacement if None.
+    ``before`` gives a displacement b that is already known, on any grid; then moving(A(y + b(y))), y = x + u(x), is made like fixed(x).
+    So the smoothing of each step acts on what the refinement adds, and does not wear away what it was given.
     """
     total, done = sum(level.steps for level in levels), 0
-    displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device) if start is None else start
+    displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device)
     for level in levels:
-        scene = Scene(fixed, moving, affine, level.grid, measure)
+        scene = Scene(fixed, moving, affine, level.grid, measure, before)
         displacement = resize_displacement(displacement, level.grid.shape)
         for step in climb_level(scene, level, displacement):
             displacement = step

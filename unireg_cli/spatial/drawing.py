@@ -27,16 +27,20 @@ def map_lattice(lattice: Tensor, matrix: FloatArray) -> Tensor:
     return torch.addmm(offset, lattice.reshape(-1, 3), linear).reshape(lattice.shape)
 
 
-def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine) -> tuple[Tensor, Tensor]:
+def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine, displacement: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """``values`` (D, H, W) on ``grid`` pulled onto ``target`` through ``affine``, and where it is known (1) or outside (0).
 
-    Where the target is coarser the image is smoothed first to the target's voxel size. Outside the image edge values repeat.
+    With a ``displacement`` u (3, D, H, W), voxels of the target, the image is read at affine(x + u(x)). Where the target is coarser
+    the image is smoothed first to the target's voxel size. Outside the image edge values repeat.
     """
     matrix = index_map(grid, target, affine)
     step = np.abs(matrix[:3, :3]).max(axis=1)
     sigma = [0.5 * math.sqrt(max(s * s - 1, 0.0)) for s in step]
     smooth = gaussian(values, (sigma[2], sigma[1], sigma[0]))
-    index = map_lattice(index_lattice(target.shape, device=values.device), matrix)
+    lattice = index_lattice(target.shape, device=values.device)
+    if displacement is not None:
+        lattice = lattice + displacement.permute(1, 2, 3, 0)
+    index = map_lattice(lattice, matrix)
     return sample_index(smooth[None], index)[0], known_inside(index, grid.size)
 
 
