@@ -78,7 +78,8 @@ def nearest(labels: Tensor, index: Tensor) -> Tensor:
     most = index.new_tensor([width, height, depth]) - 1
     whole = index.round()
     inside = ((whole >= 0) & (whole <= most)).all(dim=-1)
-    place = torch.minimum(whole.clamp_min(0), most).long()
+    # NaN is inside nothing, and must not become an index.
+    place = torch.where(inside[..., None], whole, 0).long()
     return torch.where(inside, labels.reshape(-1)[(place[..., 2] * height + place[..., 1]) * width + place[..., 0]], 0)
 
 

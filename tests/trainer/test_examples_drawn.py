@@ -269,3 +269,9 @@ def test_same_generator_same_example() -> None:
     one, other = (example(person(0), person(1), Augmentation(), seed=4) for _ in range(2))
     assert torch.equal(one.images, other.images) and torch.equal(one.moving.points, other.moving.points)
     assert not torch.equal(one.images, example(person(0), person(1), Augmentation(), seed=5).images)
+
+
+def test_a_place_that_is_no_number_has_no_label() -> None:
+    labels = torch.ones(3, 3, 3, dtype=torch.uint8)
+    index = torch.tensor([[1.0, 1.0, 1.0], [float("nan"), 1.0, 1.0], [float("inf"), 1.0, 1.0], [-1e9, 1.0, 1.0]])
+    assert nearest(labels, index).tolist() == [1, 0, 0, 0]
