@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.errors import UsageError
+from unireg_cli.registration.prediction import gains_from_bfloat16
 
 T = TypeVar("T")
 
@@ -46,16 +47,10 @@ def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
     if device == "cuda" or (device == "auto" and count):
         if local_rank >= count:
             raise UsageError(f"device {device}: process {local_rank + 1} here finds {count} CUDA devices; use cpu, or start fewer")
-        place, gains = torch.device("cuda", local_rank), torch.cuda.is_bf16_supported()
+        place = torch.device("cuda", local_rank)
     else:
-        place, gains = torch.device("cpu"), _has_tiles()
-    return Compute(place, precision == "bfloat16" or (precision == "auto" and gains))
-
-
-def _has_tiles() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware (AMX): without, float32 is the faster one."""
-    asked: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return asked is not None and asked()
+        place = torch.device("cpu")
+    return Compute(place, precision == "bfloat16" or (precision == "auto" and gains_from_bfloat16(place)))
 
 
 def each_tensor(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -82,7 +82,7 @@ class Judge:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known))
             else:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known), ((self.voxels, 1),))
-            return finish_field(found.displacement, found.grid, case.images[0].grid, "auto")[0]
+            return finish_field(found.settled(condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
 
 
 def load_judge(asked: str | None, voxels: int | None = None) -> Judge:

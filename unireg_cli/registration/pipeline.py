@@ -27,7 +27,7 @@ from unireg_cli.registration.stopwatch import Stopwatch
 from unireg_cli.similarity.measure import Measure, measure
 from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid, Image
 from unireg_cli.spatial.field import field_from_index
-from unireg_cli.spatial.filters import gaussian, resize_displacement
+from unireg_cli.spatial.filters import resize_displacement
 from unireg_cli.spatial.inverse import inverse_consistency
 from unireg_cli.spatial.jacobian import determinant, regularity
 from unireg_cli.spatial.resample import resample
@@ -48,8 +48,6 @@ _STEPS_AFTER: dict[Effort, tuple[int, ...]] = {
     Effort.DEFAULT: (0, 0, 40, 20),
     Effort.BEST: (0, 100, 150, 80),
 }
-# Gaussian on the network's displacement per unit of smoothness, voxels of its lattice.
-_SETTLING = 1.2
 # Voxels on which the similarity of the report is measured.
 _JUDGE_VOXELS = 300_000
 
@@ -193,8 +191,7 @@ def _predict(network: Network, pair: Prepared, affine: Affine, settings: Setting
     box = body_box(pair.foreground > 0)
     found = predict(network.to(device), pair.fixed, pair.moving, box, affine, as_ask(condition, known, device))
     pair.decisions["network_grid"] = found.lattice.describe()
-    # Repeated passes roughen the field; on tune pairs this takes a tenth of the spread of log |J| away at hardly any overlap.
-    return replace(found, displacement=gaussian(found.displacement, (_SETTLING * settings.smoothness,) * 3))
+    return replace(found, displacement=found.settled(settings.smoothness))
 
 
 def _refined(pair: Prepared, affine: Affine, grid: Grid, prediction: Prediction | None, settings: Settings, progress: Progress) -> Tensor:

@@ -42,13 +42,9 @@ def integrate(velocity: Tensor, *, largest_step: float = 0.25, lattice: Tensor |
         Arsigny et al., "A log-Euclidean framework for statistics on diffeomorphisms", MICCAI 2006.
     """
     longest = float(velocity.abs().amax())
-    halvings = max(0, math.ceil(math.log2(longest / largest_step))) if longest > 0 else 0
-    displacement = velocity / 2**halvings
-    if halvings and lattice is None:
+    if longest > 0 and lattice is None:
         lattice = index_lattice(tuple(velocity.shape[1:]), device=velocity.device)  # type: ignore[arg-type]
-    for _ in range(halvings):
-        displacement = compose(displacement, displacement, lattice)
-    return displacement if halvings else torch.clone(displacement)
+    return exponential(velocity, longest, largest_step, lattice) if longest > 0 else torch.clone(velocity)
 
 
 def exponential(velocity: Tensor, reach: float, largest_step: float, lattice: Tensor | None = None) -> Tensor:
