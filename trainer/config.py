@@ -56,6 +56,9 @@ class Source:
     weight: float = 1.0
     voxels: tuple[int, int] = (300_000, 900_000)
     """Fewest and most voxels of the network's lattice."""
+    fine: float = 0.0
+    """Share of examples that are a part of a lattice with finer voxels: as many as ``fine_voxels`` for the whole image."""
+    fine_voxels: tuple[int, int] = (1_000_000, 5_000_000)
     partners: int = 2
     intra: float = 0.0
     synthetic_intra: float = 0.15
@@ -70,12 +73,14 @@ class Source:
 
     def __post_init__(self) -> None:
         _require_numbers(self, ("weight", "lncc", "overlap", "roughness"), 0)
-        _require_numbers(self, ("intra", "synthetic_intra", "synthetic_contrast"), 0, 1)
+        _require_numbers(self, ("intra", "synthetic_intra", "synthetic_contrast", "fine"), 0, 1)
         _require_numbers(self, ("partners", "phantom_scans"), 1)
         require(bool(self.path) != bool(self.phantoms), "path", "be given, or else phantoms, and not both", self.path)
         strangers = [kind for kind in self.phantoms if kind not in KINDS]
         require(not strangers, "phantoms", f"be of {', '.join(KINDS)}", ", ".join(strangers))
-        require(0 < self.voxels[0] <= self.voxels[1], "voxels", "be two counts above 0 in order", self.voxels)
+        for name in ("voxels", "fine_voxels"):
+            low, high = getattr(self, name)
+            require(0 < low <= high, name, "be two counts above 0 in order", (low, high))
         require(self.limit is None or self.limit > 0, "limit", "be above 0", self.limit)
         require(not (self.tune and self.phantoms), "tune", "not be true of phantoms, which have no images of their own", self.tune)
 
@@ -94,8 +99,14 @@ class Losses:
     """Weight of the structures that were not asked for, the asked-for ones having 1."""
     roughness: float = 0.12
     """At smoothness 0.5; ten times more at 1, ten times less at 0."""
-    intra_roughness: float = 2.0
-    """Factor on the roughness of pairs of one person."""
+    volume: float = 0.35
+    """Of the squared log |J|, at the same smoothness."""
+    intra_roughness: float = 3.0
+    """Factor on roughness and volume change of pairs of one person."""
+    elsewhere: float = 0.25
+    """Weight of both outside the fixed image's labels."""
+    asked_roughness: float = 0.3
+    """Factor on both where the structures that were asked for by name are believed to be: there the field may follow details."""
     folding: float = 5.0
     motion: float = 0.2
     finding: float = 0.2
@@ -114,15 +125,36 @@ class Asking:
 
     all: float = 0.5
     region: float = 0.05
-    second_pass: float = 0.5
-    """Share of the examples that the network meets for the second time: it learns from what its first pass has left."""
     most: int = 3
     finder_structures: int = 8
 
     def __post_init__(self) -> None:
-        _require_numbers(self, ("all", "region", "second_pass"), 0, 1)
+        _require_numbers(self, ("all", "region"), 0, 1)
         require(self.all + self.region <= 1 + 1e-9, "all + region", "be at most 1", self.all + self.region)
         _require_numbers(self, ("most", "finder_structures"), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How much of the displacement an example starts with: the network's own passes before the one that is learnt from.
+
+    ``coarse`` is the share of examples that start from a pass on a lattice of ``coarse_voxels``, ``second`` that of those with one
+    more pass on their own lattice. Parts of a fine lattice start from both, and from a pass on ``middle_voxels``.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    coarse: float = 0.7
+    coarse_voxels: tuple[int, int] = (80_000, 160_000)
+    middle_voxels: tuple[int, int] = (400_000, 700_000)
+    second: float = 0.3
+
+    def __post_init__(self) -> None:
+        _require_numbers(self, ("coarse", "second"), 0, 1)
+        for name in ("coarse_voxels", "middle_voxels"):
+            low, high = getattr(self, name)
+            require(0 < low <= high, name, "be two counts above 0 in order", (low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +222,7 @@ class TrainConfig:
     network: NetworkSettings = field(default_factory=lambda: NetworkSettings(vocabulary().size))
     losses: Losses = field(default_factory=Losses)
     asking: Asking = field(default_factory=Asking)
+    passes: Passes = field(default_factory=Passes)
     optimiser: Optimiser = field(default_factory=Optimiser)
     augmentation: Augmentation = field(default_factory=Augmentation)
 

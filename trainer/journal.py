@@ -55,12 +55,12 @@ class Journal:
         for name, value in means(records).items():
             self._board.add_scalar(name, value, last)
 
-    def tuned(self, step: int, results: Mapping[str, TuneResult], mean: float) -> None:
+    def tuned(self, step: int, results: Mapping[str, TuneResult], score: float) -> None:
         """Append a line for each set."""
         self._append(TUNE, [{"step": step, "set": name, **asdict(result)} for name, result in results.items()])
         if self._board is None:
             return
-        self._board.add_scalar("tune/mean_dice", mean, step)
+        self._board.add_scalar("tune/score", score, step)
         for name, result in results.items():
             for part, value in asdict(result).items():
                 self._board.add_scalar(f"tune_{part}/{name}", value, step)

@@ -30,7 +30,7 @@ class State:
     """What changes while training.
 
     ``average`` are the smoothed weights, what is shipped; ``tuned`` the last step at which they were looked at, ``best`` the best mean
-    Dice so far, ``results`` what was seen of each set the last time; ``skipped`` counts steps without a finite gradient,
+    score so far, ``results`` what was seen of each set the last time; ``skipped`` counts steps without a finite gradient,
     ``skipped_in_row`` those at the end. ``origin`` says which weights it began as, nothing if it began at random.
     """
 
@@ -109,7 +109,7 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
         generator = step_generator(config.seed, state.step, number)
         place = int(torch.multinomial(weights, 1, generator=generator))
         drawn = draw_example(pools[place], config, gallery, config.network.divisor, generator)
-        asked = draw_request(drawn, config.asking, vocabulary(), generator)
+        asked = draw_request(drawn, config.asking, config.passes, vocabulary(), generator)
         example, request = compute.moved(drawn), compute.moved(asked)
         with compute.autocast():
             loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)

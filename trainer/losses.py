@@ -10,12 +10,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from trainer.sampling import Labelled
 from unireg_cli.similarity.lncc import Lncc
-from unireg_cli.spatial.jacobian import index_determinant
 from unireg_cli.spatial.sampling import sample_index
 
 _LNCC = Lncc()
 # Below this determinant a voxel is close to folding.
 _LEAST_DETERMINANT = 0.2
+# The slope of the logarithm is kept from growing without end.
+_LEAST_LOGGED = 0.05
 
 
 class _Dissimilarity(torch.autograd.Function):
@@ -38,17 +39,26 @@ def dissimilarity(fixed: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
     return _Dissimilarity.apply(moved, fixed, weight)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def roughness(displacement: Tensor) -> Tensor:
-    """Mean squared gradient of a displacement (3, D, H, W) in its own voxels, summed over its nine components."""
+def roughness(displacement: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared gradient of a displacement (3, D, H, W) in its own voxels, summed over its nine components.
+
+    ``weight`` (D, H, W) says how much each voxel counts; not divided by its sum, so a low weight everywhere asks for little.
+    """
     total = displacement.new_zeros(())
-    for axis in (1, 2, 3):
-        total = total + torch.diff(displacement, dim=axis).square().mean() * 3
+    for axis in (0, 1, 2):
+        steps = torch.diff(displacement, dim=axis + 1).square().sum(dim=0)
+        total = total + (steps * weight.narrow(axis, 0, steps.shape[axis])).mean()
     return total
 
 
-def nearly_folded(displacement: Tensor) -> Tensor:
+def volume_change(determinants: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared log |J| (D, H, W), each voxel by its ``weight``; what folds counts as the least determinant that is let pass."""
+    return (determinants.clamp_min(_LEAST_LOGGED).log().square() * weight).mean()
+
+
+def nearly_folded(determinants: Tensor) -> Tensor:
     """Mean of how far determinants fall below a small positive number."""
-    return torch.relu(_LEAST_DETERMINANT - index_determinant(displacement)).mean()
+    return torch.relu(_LEAST_DETERMINANT - determinants).mean()
 
 
 def found_again(side: Labelled, points: Tensor, stride: tuple[int, int, int]) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from trainer.augmentation import Views, uniform
-from trainer.config import Source, TrainConfig
+from trainer.config import Passes, Source, TrainConfig
 from trainer.datasets import NOT_ASKABLE, DataSet, Scan, read_dataset, split
 from trainer.phantoms import LABEL_VALUES, phantom_scan
 from trainer.prealign import Key, choose_pairs, prealign
-from trainer.sampling import Example, Gallery, make_example
+from trainer.sampling import Example, Gallery, Lattices, make_example
 from trainer.synthesis import Contrast
 from trainer.tissues import tied
 from unireg_cli.errors import InputError
@@ -88,8 +88,7 @@ def phantom_dataset(kinds: Sequence[str], count: int, spacing: float, seed: int)
 def draw_example(pool: Pool, config: TrainConfig, gallery: Gallery, divisor: int, generator: torch.Generator) -> Example:
     """A random example of one source."""
     source, scans = pool.source, pool.learn.scans
-    low, high = source.voxels
-    voxels = round(math.exp(uniform(generator, math.log(low), math.log(high))))
+    lattices = draw_lattices(source, config.passes, generator)
     known_motion = uniform(generator) < source.synthetic_intra
     if known_motion:
         one = int(uniform(generator) * len(scans))
@@ -108,13 +107,29 @@ def draw_example(pool: Pool, config: TrainConfig, gallery: Gallery, divisor: int
         Mode.INTRA if scans[key[0]].person == scans[key[1]].person else Mode.INTER,
         Views(config.augmentation, known_motion=known_motion),
         gallery,
-        voxels=voxels,
+        lattices=lattices,
         divisor=divisor,
         most_structures=config.most_structures,
         each=config.points,
         generator=generator,
         contrasts=draw_contrasts(pool.learn, generator) if painted else None,
     )
+
+
+def draw_lattices(source: Source, passes: Passes, generator: torch.Generator) -> Lattices:
+    """The lattices of one example, sizes evenly spread on a logarithmic scale."""
+    voxels = log_uniform(source.voxels, generator)
+    if uniform(generator) < source.fine:
+        before = (log_uniform(passes.coarse_voxels, generator), log_uniform(passes.middle_voxels, generator))
+        return Lattices(log_uniform(source.fine_voxels, generator), before, voxels)
+    if uniform(generator) < passes.coarse:
+        return Lattices(voxels, (min(log_uniform(passes.coarse_voxels, generator), voxels),))
+    return Lattices(voxels)
+
+
+def log_uniform(bounds: tuple[int, int], generator: torch.Generator) -> int:
+    """A count between two others."""
+    return round(math.exp(uniform(generator, math.log(bounds[0]), math.log(bounds[1]))))
 
 
 def draw_contrasts(data: DataSet, generator: torch.Generator) -> tuple[Contrast, Contrast]:

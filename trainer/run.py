@@ -230,20 +230,21 @@ class _Run:
         self._save()
 
     def _keep(self, results: dict[str, TuneResult]) -> None:
-        scores = [result.dice for result in results.values() if math.isfinite(result.dice)]
-        mean = sum(scores) / len(scores) if scores else math.nan
+        scores = [result.score for result in results.values() if math.isfinite(result.score)]
+        score = sum(scores) / len(scores) if scores else math.nan
         self.state.results = {name: asdict(result) for name, result in results.items()}
         for name, result in results.items():
             logger.info(
                 "tune %s: Dice %.4f (affine %.4f), folding %.3f %%, SDlogJ %.3f, asked-for structures %+.4f",
                 *(name, result.dice, result.dice_affine, result.folding_percent, result.sdlogj, result.asked_gain),
             )
-        better = mean > self.state.best
-        logger.info("tune mean Dice at step %d: %.4f%s", self.state.step, mean, ", the best so far" if better else "")
+        better = score > self.state.best
+        praise = ", the best so far" if better else ""
+        logger.info("tune score (mean Dice less the price of roughness) at step %d: %.4f%s", self.state.step, score, praise)
         if self.journal is not None:
-            self.journal.tuned(self.state.step, results, mean)
+            self.journal.tuned(self.state.step, results, score)
         if better:
-            self.state.best = mean
+            self.state.best = score
             export(self.state, self.pools, self.config, self._weights())
         self.begun = time.monotonic()
 
@@ -255,7 +256,7 @@ class _Run:
         best = self._weights()
         if self.team.first and not stopped:
             export(self.state, self.pools, self.config, self._weights("-last"))
-            if self.state.best < 0:
+            if self.state.best <= -1:
                 export(self.state, self.pools, self.config, best)
         number = self.stop.number or signal.SIGTERM
         return Outcome(self.state.step, self.state.best, int(number) if stopped else 0, best if best.exists() else None)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.augmentation import Views
+from trainer.augmentation import Views, uniform
 from trainer.datasets import Scan
 from trainer.synthesis import Contrast, Synthesis, paint
 from unireg_cli.registration.alignment import coarser
 from unireg_cli.registration.network_grid import network_grid
+from unireg_cli.registration.prediction import displacement_on
 from unireg_cli.spatial import Grid
 from unireg_cli.spatial.drawing import known_inside, map_lattice
 from unireg_cli.spatial.filters import resize
@@ -50,17 +51,40 @@ class Labelled:
         return nearest(self.labels, self.index(points))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """A pair as the network sees it and what is known about it.
+@dataclass(frozen=True, slots=True)
+class Lattices:
+    """Most voxels, about, of the lattice that is learnt on and of those of the passes ``before`` it, coarsest first.
 
-    ``images`` (2, 1, D, H, W), ``known`` (2, 1, D/2, H/2, W/2); sizes multiples of the network's divisor. ``motion`` are lattice
-    points (n, 3) of the fixed image and their true displacement (n, 3), voxels, where the motion is known. ``size`` (x, y, z):
-    voxels without padding.
+    ``crop``: only a random box of so many of its voxels is shown; then there are passes before it, which see the whole.
+    """
+
+    voxels: int
+    before: tuple[int, ...] = ()
+    crop: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A pair on one lattice: ``images`` (2, 1, D, H, W), ``known`` (2, 1, D/2, H/2, W/2); sizes multiples of the network's divisor.
+
+    ``half`` is the grid of the displacement; its world is the fixed scan's, whatever view of it the images show.
     """
 
     images: Tensor
     known: Tensor
+    half: Grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A pair as the network sees it and what is known about it.
+
+    ``before``: the same pair on the coarser lattices of earlier passes, coarsest first. ``motion`` are lattice points (n, 3) of
+    the fixed image and their true displacement (n, 3), voxels, where the motion is known. ``size`` (x, y, z): voxels without padding.
+    """
+
+    shown: Shown
+    before: tuple[Shown, ...]
     fixed: Labelled
     moving: Labelled
     names: tuple[int, ...]
@@ -199,7 +223,7 @@ def make_example(
     views: Views,
     gallery: Gallery,
     *,
-    voxels: int,
+    lattices: Lattices,
     divisor: int,
     most_structures: int,
     each: int,
@@ -216,37 +240,60 @@ def make_example(
         mode: what the network is told, and how hard it is held.
         views: decides all that is random in space and intensity.
         gallery: the scans at the resolutions that were needed before.
-        voxels: the most voxels of the lattice, about.
+        lattices: on which the pair is shown.
         divisor: sizes are padded to multiples of it.
         most_structures: so many random labels that both scans have are looked at,
         each: at so many points each.
         generator: all random numbers.
         contrasts: paint fixed and moving images on the labels instead of reading them; the same object twice: one contrast.
     """
-    grid = lattice_of(fixed, moving, voxels)
-    spacing = float(np.prod(grid.spacing)) ** (1 / 3)
-    full = [n + (-n % divisor) for n in grid.shape]
-    lattice = index_lattice((full[0], full[1], full[2]))
-    placed = views.place(grid, (full[0], full[1], full[2]), generator)
-    lps_fixed = placed.fixed @ grid.lps_from_index
-    lps_moving = lps_moving_from_fixed @ placed.moving @ grid.lps_from_index
-    there = lattice if placed.shift is None else lattice + placed.shift.permute(1, 2, 3, 0)
-    drawn = []
-    for side, (scan, points, matrix) in enumerate(((fixed, lattice, lps_fixed), (moving, there, lps_moving))):
-        if contrasts is None:
-            values, inside = draw_image(scan, gallery, spacing, points, matrix)
-            drawn.append((views.seen(values, generator), inside))
-        else:
-            drawn.append(draw_painted(scan, contrasts[side], points, matrix, generator))
-    images = torch.stack([values for values, _ in drawn])[:, None]
-    known = halved(torch.stack([inside for _, inside in drawn])[:, None])
-    count, size = len(structures), grid.size
+    grids = [lattice_of(fixed, moving, voxels) for voxels in lattices.before]
+    own = lattice_of(fixed, moving, lattices.voxels)
+    own = own if lattices.crop is None else random_box(own, lattices.crop, divisor, generator)
+    whole, *_ = *grids, own
+    placed = views.place(whole, padded(whole, divisor).shape, generator)
+
+    def matrices(grid: Grid) -> tuple[FloatArray, FloatArray]:
+        return placed.fixed @ grid.lps_from_index, lps_moving_from_fixed @ placed.moving @ grid.lps_from_index
+
+    shown, shift = [], placed.shift
+    for grid in (*grids, own):
+        full = padded(grid, divisor)
+        if placed.shift is not None:
+            shift = displacement_on(placed.shift, padded(whole, divisor), full)
+        lattice, spacing, drawn = index_lattice(full.shape), float(np.prod(grid.spacing)) ** (1 / 3), []
+        there = lattice if shift is None else lattice + shift.permute(1, 2, 3, 0)
+        for side, (scan, points, matrix) in enumerate(zip((fixed, moving), (lattice, there), matrices(grid), strict=True)):
+            if contrasts is None:
+                values, inside = draw_image(scan, gallery, spacing, points, matrix)
+                drawn.append((views.seen(values, generator), inside))
+            else:
+                drawn.append(draw_painted(scan, contrasts[side], points, matrix, generator))
+        known = halved(torch.stack([inside for _, inside in drawn])[:, None])
+        shown.append(Shown(torch.stack([values for values, _ in drawn])[:, None], known, full.resized([n // 2 for n in full.size])))
+    count, size = len(structures), own.size
     common = (gallery.present(fixed, count) & gallery.present(moving, count)).nonzero()[:, 0]
     chosen = common[torch.randperm(len(common), generator=generator)[:most_structures]]
     sides = [
-        labelled_side(scan, gallery, chosen, count, each, matrix, shift, size, generator)
-        for scan, matrix, shift in ((fixed, lps_fixed, None), (moving, lps_moving, placed.shift))
+        labelled_side(scan, gallery, chosen, count, each, matrix, shift if side else None, size, generator)
+        for side, (scan, matrix) in enumerate(zip((fixed, moving), matrices(own), strict=True))
     ]
-    motion = true_motion(placed.shift, size, generator) if views.known_motion and placed.shift is not None else None
+    motion = true_motion(shift, size, generator) if views.known_motion and shift is not None else None
     alike = contrasts is None or contrasts[0] is contrasts[1]
-    return Example(images, known, sides[0], sides[1], structures, mode, motion, alike, size, spacing)
+    return Example(shown[-1], tuple(shown[:-1]), sides[0], sides[1], structures, mode, motion, alike, size, spacing)
+
+
+def padded(grid: Grid, divisor: int) -> Grid:
+    """The grid with so many voxels more at the end of each axis that its size is a multiple of ``divisor``."""
+    return grid.padded((0, 0, 0), [-n % divisor for n in grid.size])
+
+
+def random_box(grid: Grid, voxels: int, divisor: int, generator: torch.Generator) -> Grid:
+    """A random part of a grid with about ``voxels`` voxels and its proportions, edges multiples of ``divisor``; short axes stay whole."""
+    share = min(1.0, voxels / grid.voxels) ** (1 / 3)
+    low, high = [], []
+    for n in grid.size:
+        edge = min(n, max(divisor, round(n * share / divisor) * divisor))
+        low.append(int(uniform(generator) * (n - edge + 1)))
+        high.append(n - edge - low[-1])
+    return grid.padded([-n for n in low], [-n for n in high])

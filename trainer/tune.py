@@ -12,13 +12,15 @@ from torch import Tensor
 from trainer.datasets import DataSet, Scan
 from trainer.losses import displacement_at
 from trainer.prealign import Key
-from trainer.sampling import Gallery, draw_image, halved, lattice_of, nearest
+from trainer.sampling import Gallery, Shown, draw_image, halved, lattice_of, nearest, padded
+from trainer.step import begin_at
 from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary
 from unireg_cli.model.condition import Condition
-from unireg_cli.model.network import Network, Output
+from unireg_cli.model.network import Network
+from unireg_cli.model.passes import repeat
 from unireg_cli.registration.prediction import as_ask
-from unireg_cli.spatial import Affine
+from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import map_lattice
 from unireg_cli.spatial.jacobian import index_determinant, regularity
 from unireg_cli.spatial.sampling import index_lattice
@@ -26,6 +28,10 @@ from unireg_cli.types import FloatArray, Mode
 
 # Native voxels looked at per pair, about.
 _VOXELS = 400_000
+# Voxels of the lattice of the first pass.
+_COARSE = 140_000
+# What a unit of roughness costs in the score that weights are chosen by: overlap that is bought with it does not count.
+_PRICE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +44,17 @@ class TuneResult:
     sdlogj: float
     asked_gain: float
 
+    @property
+    def score(self) -> float:
+        """What weights are chosen by: overlap less the price of its roughness."""
+        return self.dice - _PRICE * self.sdlogj
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TunePair:
-    """A pair on the network's lattice without any augmentation."""
+    """A pair on the network's lattices, coarse first, without any augmentation."""
 
-    images: Tensor
-    known: Tensor
+    shown: tuple[Shown, ...]
     places: Tensor
     """Native voxels of the fixed image (n, 3) and, in the same order, ``truth`` their labels."""
     truth: Tensor
@@ -54,21 +64,16 @@ class TunePair:
     size: tuple[int, int, int]
 
 
-def tune_pair(fixed: Scan, moving: Scan, affine: Affine, gallery: Gallery, voxels: int, divisor: int) -> TunePair:
-    """The pair as ``unireg register`` would show it to the network."""
-    grid = lattice_of(fixed, moving, voxels)
-    spacing = float(np.prod(grid.spacing)) ** (1 / 3)
-    full = [n + (-n % divisor) for n in grid.shape]
-    lattice = index_lattice((full[0], full[1], full[2]))
+def tune_pair(fixed: Scan, moving: Scan, affine: Affine, gallery: Gallery, voxels: Sequence[int], divisor: int) -> TunePair:
+    """The pair as ``unireg register`` would show it to the network, on lattices of about ``voxels``."""
+    grids = [lattice_of(fixed, moving, count) for count in voxels]
+    shown = [show(fixed, moving, affine, grid, gallery, divisor) for grid in grids]
+    grid = grids[-1]
     lps_moving = affine.matrix @ grid.lps_from_index
-    (first, known_first), (second, known_second) = (
-        draw_image(scan, gallery, spacing, lattice, matrix) for scan, matrix in ((fixed, grid.lps_from_index), (moving, lps_moving))
-    )
     step = max(1, round((fixed.labels.numel() / _VOXELS) ** (1 / 3)))
     places = index_lattice((fixed.labels.shape[0], fixed.labels.shape[1], fixed.labels.shape[2]))[::step, ::step, ::step].reshape(-1, 3)
     return TunePair(
-        torch.stack((first, second))[:, None],
-        halved(torch.stack((known_first, known_second))[:, None]),
+        tuple(shown),
         places,
         fixed.labels[::step, ::step, ::step].reshape(-1),
         moving,
@@ -76,6 +81,18 @@ def tune_pair(fixed: Scan, moving: Scan, affine: Affine, gallery: Gallery, voxel
         grid.index_from_lps @ fixed.grid.lps_from_index,
         grid.size,
     )
+
+
+def show(fixed: Scan, moving: Scan, affine: Affine, grid: Grid, gallery: Gallery, divisor: int) -> Shown:
+    """Both images on one lattice, padded."""
+    full = padded(grid, divisor)
+    spacing, lattice = float(np.prod(grid.spacing)) ** (1 / 3), index_lattice(full.shape)
+    (first, known_first), (second, known_second) = (
+        draw_image(scan, gallery, spacing, lattice, matrix)
+        for scan, matrix in ((fixed, grid.lps_from_index), (moving, affine.matrix @ grid.lps_from_index))
+    )
+    known = halved(torch.stack((known_first, known_second))[:, None])
+    return Shown(torch.stack((first, second))[:, None], known, full.resized([n // 2 for n in full.size]))
 
 
 def warped_labels(pair: TunePair, displacement: Tensor | None) -> Tensor:
@@ -107,7 +124,8 @@ def evaluate(
     """Mean results over ``pairs``; ``asked``: how many structures of each of the first two pairs are also asked for alone."""
     rows, gains = [], []
     for count, ((fixed, moving), mode) in enumerate(pairs):
-        pair = tune_pair(data.scans[fixed], data.scans[moving], affines[fixed, moving], gallery, voxels, network.settings.divisor)
+        lattices = (_COARSE, voxels) if voxels > _COARSE else (voxels,)
+        pair = tune_pair(data.scans[fixed], data.scans[moving], affines[fixed, moving], gallery, lattices, network.settings.divisor)
         displacement = predict(network, pair, known.everything(), mode, known)
         before, after = structure_dice(pair, None), structure_dice(pair, displacement)
         x, y, z = (n // 2 for n in pair.size)
@@ -123,5 +141,5 @@ def evaluate(
 
 def predict(network: Network, pair: TunePair, anatomy: AnatomyRequest, mode: Mode, known: Vocabulary) -> Tensor:
     """The network's displacement for one condition, half resolution."""
-    output: Output = network(pair.images, pair.known, as_ask(Condition(anatomy, mode), known))
-    return output.displacement
+    ask, shown = as_ask(Condition(anatomy, mode), known), pair.shown[-1]
+    return repeat(network, shown.images, shown.known, ask, 1, inverse=True, start=begin_at(network, pair.shown, ask)).displacement

@@ -13,7 +13,7 @@ from torch import Tensor
 from unireg_cli.errors import WeightsError
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
-from unireg_cli.model.network import Ask, Network, Output, bounded, build_network, settings_as_json
+from unireg_cli.model.network import Ask, Network, Output, bounded, build_network, settings_as_json, surroundings
 from unireg_cli.model.settings import NetworkSettings
 from unireg_cli.registration.prediction import as_ask
 from unireg_cli.spatial.filters import gaussian
@@ -140,6 +140,29 @@ def test_belief_is_the_best_of_the_named_structures(tiny_network: Make) -> None:
     assert torch.allclose(output.asked, torch.sigmoid(torch.tensor(2.0)).expand_as(output.asked))
     alone = network.belief(output.features, torch.tensor([liver]))
     assert torch.allclose(alone, torch.sigmoid(torch.tensor(-3.0)).expand_as(alone))
+
+
+def test_fields_are_looser_where_structures_are_believed_to_be_and_stiffer_elsewhere(tiny_network: Make) -> None:
+    network, pair = tiny_network(awake=0.3), images(32)
+    every, named = ask(), ask("liver")
+    # The same condition but for what is looked for, so that the difference is that of the smoothing.
+    looking = replace(every, structures=named.structures)
+
+    def rough(what: Ask, bias: float) -> float:
+        network.finder.bias.fill_(bias)
+        return sum(float(v.diff(dim=-1).square().mean()) for v in run(network, pair, what).velocities)
+
+    assert rough(looking, -50) < rough(every, 0) < rough(looking, 50)
+
+
+def test_surroundings_reach_a_few_voxels() -> None:
+    belief = torch.zeros(24, 24, 24)
+    belief[8:16, 8:16, 8:16] = 1
+    near = surroundings(belief)
+    assert float(near[8:16, 8:16, 8:16].min()) > 0.3 and bool((near[9:15, 9:15, 9:15] > 0.8).all())
+    assert bool((near[10:14, 10:14, 10:14] == 1).all())
+    assert 0.3 < float(near[12, 12, 16]) < 1 and float(near[12, 12, 22]) < 1e-3
+    assert torch.equal(surroundings(torch.zeros(4, 4, 4)), torch.zeros(4, 4, 4))
 
 
 def test_finder_by_hand(tiny_network: Make) -> None:

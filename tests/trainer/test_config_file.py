@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.augmentation import Augmentation
-from trainer.config import Asking, Losses, Optimiser, Source, TrainConfig
+from trainer.config import Asking, Losses, Optimiser, Passes, Source, TrainConfig
 from trainer.config_file import as_toml, changed_keys, read_config, write_config
 from trainer.synthesis import Intensity
 from unireg_cli.errors import InputError, UsageError
@@ -26,7 +26,7 @@ def everything_changed(folder: Path) -> TrainConfig:
     """No field as it is by default."""
     sizes = {"encoder": (8, 16), "match": (4, 8), "decoder": (8, 16), "reach": (0.5, 1.5), "neighbours": (7, 7)}
     first = Source(
-        *(str(folder / "a" / "dataset.json"), (), 3, 2.5, 0.1, (10, 20), 7, 0.25, 0.5, 0.75, 0.2, 0.3, 0.4),
+        *(str(folder / "a" / "dataset.json"), (), 3, 2.5, 0.1, (10, 20), 0.15, (30, 40), 7, 0.25, 0.5, 0.75, 0.2, 0.3, 0.4),
         tune=False,
         unused=('with "quotes"', "back\\slash", "ünïcode \x7f\n", *(f"a rather long name of a label {n}" for n in range(6))),
         limit=4,
@@ -36,8 +36,9 @@ def everything_changed(folder: Path) -> TrainConfig:
         *("own-1.0", "mine", 7, 3, 2, str(folder / "base.safetensors"), 5, 6, 8, 9, 10),
         *("cpu", "float32", str(folder / "c"), str(folder / "o")),
         network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4),
-        losses=Losses(*(0.01 * n for n in range(1, 9))),
-        asking=Asking(0.3, 0.1, second_pass=0.2, most=2, finder_structures=5),
+        losses=Losses(*(0.01 * n for n in range(1, 12))),
+        asking=Asking(0.3, 0.1, most=2, finder_structures=5),
+        passes=Passes(0.1, (1, 2), (3, 4), 0.2),
         optimiser=Optimiser(1e-05, 2.0, 3e-7, 4, "cosine", 6, 0.5, 0.75, 0.5),
         augmentation=Augmentation(*(0.1 * n for n in range(1, 10)), intensity=Intensity(gamma=(-0.1, 1 / 3), inversion=0.0)),
     )
@@ -51,7 +52,7 @@ def test_nothing_is_lost_on_the_way_to_a_file_and_back(tmp_path: Path, path: Pat
     config = everything_changed(tmp_path)
     unchanged = TrainConfig((Source("x"),))
     assert same_fields(config, unchanged) == []
-    for part in ("network", "losses", "asking", "optimiser", "augmentation"):
+    for part in ("network", "losses", "asking", "passes", "optimiser", "augmentation"):
         assert same_fields(getattr(config, part), getattr(unchanged, part)) in ([], ["vocabulary"], ["schedule"])
     write_config(config, path)
     assert read_config(path) == config

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.augmentation import Augmentation, Views
 from trainer.datasets import Scan
-from trainer.sampling import Example, Gallery, draw_points, halved, make_example, nearest
+from trainer.sampling import Example, Gallery, Lattices, draw_points, halved, make_example, nearest
 from trainer.synthesis import Contrast
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.inverse import invert_index
@@ -39,7 +39,8 @@ def _one_thread() -> Iterator[None]:
 def example(
     fixed: Scan, moving: Scan, settings: Augmentation = PLAIN, *, known_motion: bool = False, seed: int = 0, **changes: Any
 ) -> Example:
-    keys: dict[str, Any] = {"voxels": 20_000, "divisor": 4, "most_structures": 9, "each": 50, "affine": np.eye(4)} | changes
+    lattices = Lattices(changes.pop("voxels", 20_000))
+    keys: dict[str, Any] = {"lattices": lattices, "divisor": 4, "most_structures": 9, "each": 50, "affine": np.eye(4)} | changes
     return make_example(
         fixed,
         moving,
@@ -145,7 +146,7 @@ def test_images_and_labels_are_of_one_place(bend: float) -> None:
     """The brightness that a structure has in its scan is met at its points in the image of the lattice."""
     fixed, moving = person(0), person(1, OBLIQUE)
     made = example(fixed, moving, Augmentation(intensity_probability=0, bend_probability=bend), voxels=60_000, each=400)
-    for image, side, scan in zip(made.images[:, 0], (made.fixed, made.moving), (fixed, moving), strict=True):
+    for image, side, scan in zip(made.shown.images[:, 0], (made.fixed, made.moving), (fixed, moving), strict=True):
         assert scan.values is not None
         for k, label in enumerate(side.structures.tolist()):
             seen = read(image, side.points[k])[side.valid[k]]
@@ -161,12 +162,12 @@ class TestKnownMotion:
         points, truth = made.motion
         length = truth.norm(dim=-1)
         # Up to 5 % of the shortest edge.
-        assert 0.3 < float(length.max()) < 0.05 * min(made.images.shape[2:]) + 1e-3
+        assert 0.3 < float(length.max()) < 0.05 * min(made.shown.images.shape[2:]) + 1e-3
         # Both sides read the same place of the same map.
         assert float((made.fixed.index(points) - made.moving.index(points + truth)).abs().max()) < 1e-3
         same = made.fixed.at(points) == made.moving.at(points + truth)
         assert float(same.float().mean()) > 0.999
-        here, there, unmoved = (read(made.images[k, 0], at) for k, at in ((0, points), (1, points + truth), (1, points)))
+        here, there, unmoved = (read(made.shown.images[k, 0], at) for k, at in ((0, points), (1, points + truth), (1, points)))
         assert float((here - there).abs().mean()) < 0.01
         assert float((here - unmoved).abs().mean()) > 1.8 * float((here - there).abs().mean())
 
@@ -198,8 +199,8 @@ class TestLattice:
     @pytest.mark.parametrize("divisor", [4, 16])
     def test_sizes_are_padded(self, divisor: int) -> None:
         made = example(person(0), person(1), divisor=divisor)
-        d, h, w = made.images.shape[2:]
-        assert made.images.shape == (2, 1, d, h, w) and made.known.shape == (2, 1, d // 2, h // 2, w // 2)
+        d, h, w = made.shown.images.shape[2:]
+        assert made.shown.images.shape == (2, 1, d, h, w) and made.shown.known.shape == (2, 1, d // 2, h // 2, w // 2)
         for padded, plain in zip((w, h, d), made.size, strict=True):
             assert padded % divisor == 0 and 0 <= padded - plain < divisor
         assert made.spacing == pytest.approx((72 * 67.2 * 66 * 1.08**3 / np.prod(made.size)) ** (1 / 3), rel=0.08)
@@ -212,8 +213,8 @@ class TestLattice:
 
     def test_known_is_where_the_images_are(self) -> None:
         made = example(person(0), person(1, OBLIQUE), STILL)
-        half = index_lattice((made.known.shape[2], made.known.shape[3], made.known.shape[4])) * 2 + 0.5
-        for known, side in zip(made.known[:, 0], (made.fixed, made.moving), strict=True):
+        half = index_lattice((made.shown.known.shape[2], made.shown.known.shape[3], made.shown.known.shape[4])) * 2 + 0.5
+        for known, side in zip(made.shown.known[:, 0], (made.fixed, made.moving), strict=True):
             index, size = side.index(half), torch.tensor([float(n) for n in reversed(side.labels.shape)])
             outside = ((index < -1.5) | (index > size + 0.5)).any(dim=-1)
             inside = ((index > 1) & (index < size - 2)).all(dim=-1)
@@ -226,8 +227,8 @@ class TestLattice:
         matrix = there.matrix @ fixed.grid.lps_from_index
         moving = Scan("far", Grid.from_matrix(fixed.grid.size, matrix), fixed.values, fixed.labels, fixed.body, 7)
         made = example(fixed, moving, settings, affine=there.matrix)
-        assert torch.allclose(made.images[0], made.images[1], rtol=0, atol=1e-3)
-        assert float((made.known[0] - made.known[1]).abs().mean()) < 1e-3
+        assert torch.allclose(made.shown.images[0], made.shown.images[1], rtol=0, atol=1e-3)
+        assert float((made.shown.known[0] - made.shown.known[1]).abs().mean()) < 1e-3
         index = made.fixed.index(torch.tensor([[3.0, 4.0, 5.0], [20.0, 10.0, 0.0]]))
         assert torch.allclose(index, made.moving.index(torch.tensor([[3.0, 4.0, 5.0], [20.0, 10.0, 0.0]])), rtol=0, atol=1e-3)
 
@@ -242,7 +243,7 @@ class TestPainted:
         means = torch.tensor([0.0, 0.9, 0.1, 0.6, 0.3, 0.75])
         contrast = Contrast(means, torch.zeros(6))
         made = example(person(0, painted=True), person(1, painted=True), contrasts=(contrast, contrast), voxels=60_000, each=300)
-        for image, side in zip(made.images[:, 0], (made.fixed, made.moving), strict=True):
+        for image, side in zip(made.shown.images[:, 0], (made.fixed, made.moving), strict=True):
             seen = torch.stack([read(image, side.points[k])[side.valid[k]].mean() for k in range(5)])
             wanted = means[side.structures]
             # Shading, blur and gamma change the levels, but what is bright stays bright.
@@ -267,8 +268,8 @@ def test_scans_without_common_structures_make_an_example_too() -> None:
 
 def test_same_generator_same_example() -> None:
     one, other = (example(person(0), person(1), Augmentation(), seed=4) for _ in range(2))
-    assert torch.equal(one.images, other.images) and torch.equal(one.moving.points, other.moving.points)
-    assert not torch.equal(one.images, example(person(0), person(1), Augmentation(), seed=5).images)
+    assert torch.equal(one.shown.images, other.shown.images) and torch.equal(one.moving.points, other.moving.points)
+    assert not torch.equal(one.shown.images, example(person(0), person(1), Augmentation(), seed=5).shown.images)
 
 
 def test_a_place_that_is_no_number_has_no_label() -> None:

@@ -68,7 +68,7 @@ def test_lines_hold_json_and_tensorboard_hears_the_means(tmp_path: Path, board: 
     assert (look["step"], look["set"], look["dice"], look["asked_gain"]) == (4, "a", 0.7, None)
     (writer,) = board
     assert (writer.folder, writer.purge_step, writer.closed) == (str(tmp_path / "tensorboard"), 3, True)
-    assert writer.scalars["loss/a"] == (2.5, 4) and writer.scalars["tune/mean_dice"] == (0.7, 4)
+    assert writer.scalars["loss/a"] == (2.5, 4) and writer.scalars["tune/score"] == (0.7, 4)
     assert writer.scalars["tune_dice/a"] == (0.7, 4)
 
 

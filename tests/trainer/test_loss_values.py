@@ -14,9 +14,11 @@ from trainer.losses import (
     nearly_folded,
     overlap,
     roughness,
+    volume_change,
 )
 from trainer.sampling import Labelled
 from unireg_cli.spatial.filters import gaussian, resize_displacement
+from unireg_cli.spatial.jacobian import index_determinant
 from unireg_cli.spatial.sampling import index_lattice, sample_index
 
 
@@ -168,16 +170,34 @@ def test_roughness_of_a_linear_field_is_the_sum_of_its_squared_slopes() -> None:
     slopes = numbers(3, 3)
     lattice = index_lattice((4, 5, 6)).permute(3, 0, 1, 2)
     displacement = torch.einsum("ca,adhw->cdhw", slopes, lattice)
-    assert float(roughness(displacement)) == pytest.approx(float(slopes.square().sum()), rel=1e-4)
-    assert float(roughness(torch.ones(3, 4, 4, 4))) == 0
+    assert float(roughness(displacement, torch.ones(displacement.shape[1:]))) == pytest.approx(float(slopes.square().sum()), rel=1e-4)
+    assert float(roughness(torch.ones(3, 4, 4, 4), torch.ones(4, 4, 4))) == 0
+
+
+def test_roughness_counts_each_voxel_by_its_weight() -> None:
+    displacement = torch.zeros(3, 4, 4, 4)
+    displacement[0, :, :, 2:] = 1.0
+    weight = torch.zeros(4, 4, 4)
+    # The one step lies between x = 1 and x = 2, and the voxel before it carries it; 16 of the 48 steps along x are there.
+    weight[:, :, 1] = 0.5
+    assert float(roughness(displacement, weight)) == pytest.approx(0.5 * 16 / 48)
+    assert float(roughness(displacement, 1 - 2 * weight)) == 0
+
+
+def test_volume_change_by_hand() -> None:
+    determinants = torch.tensor([1.0, np.e, 1 / np.e, -3.0]).view(1, 2, 2)
+    weight = torch.tensor([5.0, 1.0, 0.5, 0.0]).view(1, 2, 2)
+    assert float(volume_change(determinants, weight)) == pytest.approx(1.5 / 4)
+    # What folds is as bad as the least volume that is told apart.
+    assert float(volume_change(determinants, 1 - weight.clamp_max(1))) == pytest.approx((0.5 + np.log(0.05) ** 2) / 4, rel=1e-5)
 
 
 def test_nearly_folded_by_hand() -> None:
     lattice = index_lattice((4, 4, 4)).permute(3, 0, 1, 2)
-    assert float(nearly_folded(torch.zeros(3, 4, 4, 4))) == 0
+    assert float(nearly_folded(index_determinant(torch.zeros(3, 4, 4, 4)))) == 0
     # x -> 0.1 x has determinant 0.1, 0.1 below what is left alone; x -> -x has -1.
-    assert float(nearly_folded(lattice * torch.tensor([-0.9, 0, 0]).view(3, 1, 1, 1))) == pytest.approx(0.1, abs=1e-5)
-    assert float(nearly_folded(lattice * torch.tensor([-2.0, 0, 0]).view(3, 1, 1, 1))) == pytest.approx(1.2, abs=1e-5)
+    assert float(nearly_folded(index_determinant(lattice * torch.tensor([-0.9, 0, 0]).view(3, 1, 1, 1)))) == pytest.approx(0.1, abs=1e-5)
+    assert float(nearly_folded(index_determinant(lattice * torch.tensor([-2.0, 0, 0]).view(3, 1, 1, 1)))) == pytest.approx(1.2, abs=1e-5)
 
 
 def test_finding_by_hand() -> None:

@@ -11,21 +11,24 @@ import torch
 from people import IDS, STRUCTURES, person
 
 from trainer.augmentation import Augmentation, Views
-from trainer.config import Asking, Losses, Source
-from trainer.losses import finding, overlap
-from trainer.sampling import Example, Gallery, make_example
-from trainer.step import Request, draw_request, measure_loss
+from trainer.config import Asking, Losses, Passes, Source
+from trainer.losses import finding, overlap, roughness
+from trainer.sampling import Example, Gallery, Lattices, make_example
+from trainer.step import Request, begin_at, draw_request, measure_loss
 from unireg_cli.model.anatomy import AnatomyRequest, vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
+from unireg_cli.model.passes import repeat
 from unireg_cli.model.settings import NetworkSettings
-from unireg_cli.registration.prediction import as_ask
+from unireg_cli.registration.prediction import as_ask, displacement_on
 from unireg_cli.types import Mode
 
 Make = Callable[..., Network]
 KNOWN = vocabulary()
 SOURCE = Source(path="x")
-ONE = Asking(all=0, region=0, most=1, second_pass=0)
+ONE = Asking(all=0, region=0, most=1)
+NEVER, AGAIN = Passes(second=0), Passes(second=1)
+PLAIN, TWICE = Lattices(12_000), Lattices(12_000, (4_000,))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +39,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def example(*, known_motion: bool = False, structures: tuple[int, ...] = STRUCTURES, mode: Mode = Mode.INTER, divisor: int = 16) -> Example:
+def example(
+    *,
+    known_motion: bool = False,
+    structures: tuple[int, ...] = STRUCTURES,
+    mode: Mode = Mode.INTER,
+    divisor: int = 16,
+    lattices: Lattices = PLAIN,
+) -> Example:
     scans = person(0), person(0 if known_motion else 1)
     return make_example(
         *scans,
@@ -45,7 +55,7 @@ def example(*, known_motion: bool = False, structures: tuple[int, ...] = STRUCTU
         mode,
         Views(Augmentation(intensity_probability=0, bend_probability=1), known_motion=known_motion),
         Gallery(),
-        voxels=12_000,
+        lattices=lattices,
         divisor=divisor,
         most_structures=9,
         each=40,
@@ -70,7 +80,7 @@ class TestRequests:
     def test_single_structures(self) -> None:
         made, seen = example(), set()
         for seed in range(40):
-            drawn = draw_request(made, ONE, KNOWN, generator(seed))
+            drawn = draw_request(made, ONE, NEVER, KNOWN, generator(seed))
             assert int(drawn.favoured.sum()) == 1
             id = STRUCTURES[int(made.fixed.structures[drawn.favoured][0])]
             assert id in drawn.ask.structures and float(drawn.ask.anatomy[id]) == 1
@@ -81,18 +91,20 @@ class TestRequests:
 
     def test_up_to_so_many_at_once(self) -> None:
         made = example()
-        counts = {int(draw_request(made, replace(ONE, most=3), KNOWN, generator(seed)).favoured.sum()) for seed in range(40)}
+        counts = {int(draw_request(made, replace(ONE, most=3), NEVER, KNOWN, generator(seed)).favoured.sum()) for seed in range(40)}
         assert counts == {1, 2, 3}
 
     def test_all(self) -> None:
-        made = example()
-        drawn = draw_request(made, Asking(all=1, region=0, second_pass=1), KNOWN, generator())
+        drawn = draw_request(example(), Asking(all=1, region=0), AGAIN, KNOWN, generator())
         assert bool(drawn.favoured.all()) and not len(drawn.ask.structures) and int(drawn.ask.anatomy.sum()) == 1
-        assert drawn.passes == 2
+
+    def test_only_what_has_a_start_is_passed_twice(self) -> None:
+        for lattices, again, passes in ((PLAIN, AGAIN, 1), (TWICE, AGAIN, 2), (TWICE, NEVER, 1)):
+            assert draw_request(example(lattices=lattices), ONE, again, KNOWN, generator()).passes == passes
 
     def test_a_region(self) -> None:
         made = example()
-        drawn = draw_request(made, Asking(all=0, region=1), KNOWN, generator())
+        drawn = draw_request(made, Asking(all=0, region=1), NEVER, KNOWN, generator())
         region = KNOWN.region_of(IDS[0])
         assert {KNOWN.region_of(id) for id in IDS} == {region} and bool(drawn.favoured.all())
         # The region and all that is in it is told, but nothing is looked for.
@@ -103,17 +115,17 @@ class TestRequests:
         liver, spleen = (made.fixed.structures.tolist().index(k) for k in (1, 2))
         made.moving.valid[spleen] = False
         for seed in range(40):
-            favoured = draw_request(made, replace(ONE, most=3), KNOWN, generator(seed)).favoured
+            favoured = draw_request(made, replace(ONE, most=3), NEVER, KNOWN, generator(seed)).favoured
             assert bool(favoured.any()) and not bool(favoured[liver]) and not bool(favoured[spleen])
 
     def test_all_where_nothing_can_be_asked_for(self) -> None:
         made = example(structures=(-1,) * 6)
-        drawn = draw_request(made, ONE, KNOWN, generator())
+        drawn = draw_request(made, ONE, NEVER, KNOWN, generator())
         assert bool(drawn.favoured.all()) and not len(drawn.ask.structures)
 
     def test_the_type_is_told_and_half_of_all_have_the_usual_smoothness(self) -> None:
         made = example(mode=Mode.INTRA)
-        drawn = [draw_request(made, ONE, KNOWN, generator(seed)) for seed in range(100)]
+        drawn = [draw_request(made, ONE, NEVER, KNOWN, generator(seed)) for seed in range(100)]
         assert all(one.ask.mode.tolist() == [0, 1] for one in drawn)
         numbers = [one.smoothness for one in drawn]
         assert 30 < numbers.count(0.5) < 75 and min(numbers) < 0.15 and max(numbers) > 0.85
@@ -122,7 +134,7 @@ class TestRequests:
 class TestParts:
     def test_asked_structures_weigh_more(self, tiny_network: Make) -> None:
         made, network = example(), tiny_network(still=True)
-        half = [n // 2 for n in made.images.shape[2:]]
+        half = [n // 2 for n in made.shown.images.shape[2:]]
         there, _ = overlap(made.fixed, made.moving, torch.zeros(3, *half), (1, 1, 1))
         back, _ = overlap(made.moving, made.fixed, torch.zeros(3, *half), (1, 1, 1))
         missed = 1 - 0.5 * (there + back)
@@ -151,18 +163,52 @@ class TestParts:
         assert float(measure_loss(network, made, alone, replace(losses, rest=0), SOURCE, ONE, generator())[0]) == 0
 
     def test_smoothness_and_type_set_the_price_of_roughness(self, tiny_network: Make) -> None:
-        network, losses = tiny_network(awake=0.1), Losses(lncc=0, overlap=0, folding=0, motion=0, finding=0, roughness=0.5)
-        for mode, smoothness, factor in ((Mode.INTER, 0.5, 1), (Mode.INTER, 1.0, 10), (Mode.INTER, 0.0, 0.1), (Mode.INTRA, 0.5, 2)):
+        network, losses = tiny_network(awake=0.1), Losses(lncc=0, overlap=0, folding=0, motion=0, finding=0, roughness=0.5, volume=2)
+        for mode, smoothness, factor in ((Mode.INTER, 0.5, 1), (Mode.INTER, 1.0, 10), (Mode.INTER, 0.0, 0.1), (Mode.INTRA, 0.5, 3)):
             made = example(mode=mode)
             total, parts = measure_loss(network, made, everything(made, smoothness), losses, SOURCE, ONE, generator())
             assert float(parts["roughness"]) > 0
-            assert float(total) == pytest.approx(0.5 * factor * float(parts["roughness"]), rel=1e-4)
+            price = 0.5 * float(parts["roughness"]) + 2 * float(parts["volume"])
+            assert float(total) == pytest.approx(factor * price, rel=1e-4)
+
+    def test_regularity_counts_less_outside_the_labels_and_where_structures_were_asked_for(self, tiny_network: Make) -> None:
+        made, network = example(), tiny_network(awake=0.1)
+        only = Losses(lncc=0, overlap=0, folding=0, motion=0, finding=0)
+
+        def price(asked: Request, **changes: float) -> float:
+            return float(measure_loss(network, made, asked, replace(only, **changes), SOURCE, ONE, generator())[1]["volume"])
+
+        inside, half = price(everything(made), elsewhere=0), price(everything(made), elsewhere=0.5)
+        assert price(everything(made), elsewhere=1) - half == pytest.approx(half - inside, rel=1e-3) and half > inside > 0
+        assert price(everything(made), asked_roughness=0) == price(everything(made), asked_roughness=1)
+        # Nothing is found by random weights; a finder that believes in everything frees the whole field.
+        alone = request(made, KNOWN.request([IDS[0]]), [True] + [False] * (len(made.fixed.structures) - 1))
+        network.finder.bias.fill_(50)
+        bound = price(alone, asked_roughness=1)
+        assert bound > 0 and price(alone, asked_roughness=0.25) == pytest.approx(0.25 * bound, rel=1e-4)
+
+    def test_passes_on_coarser_lattices_set_the_scene(self, tiny_network: Make) -> None:
+        made, network = example(lattices=TWICE), tiny_network(awake=0.1)
+        asked = everything(made)
+        start = begin_at(network, (*made.before, made.shown), asked.ask)
+        (coarse,) = made.before
+        found = network(coarse.images, coarse.known, asked.ask, inverse=True)
+        assert start is not None and torch.equal(start.displacement, displacement_on(found.displacement, coarse.half, made.shown.half))
+        assert begin_at(network, (made.shown,), asked.ask) is None
+        _, parts = measure_loss(network, made, asked, Losses(), SOURCE, ONE, generator())
+        whole = repeat(network, made.shown.images, made.shown.known, asked.ask, 1, inverse=True, start=start)
+        everywhere = torch.ones_like(whole.displacement[0])
+        every = measure_loss(network, made, asked, Losses(elsewhere=1), SOURCE, ONE, generator())[1]
+        assert float(every["roughness"]) == pytest.approx(float(roughness(whole.displacement, everywhere)), rel=1e-5)
+        # The finder is asked about the fixed image alone.
+        alone = measure_loss(network, replace(made, before=()), asked, Losses(), SOURCE, ONE, generator())[1]
+        assert 0.3 < float(parts["finding"] / alone["finding"]) < 0.7
 
     def test_each_part_has_its_weight(self, tiny_network: Make) -> None:
         made, network = example(known_motion=True), tiny_network(awake=0.1)
         losses, source = Losses(), replace(SOURCE, lncc=0.5, overlap=2, roughness=3)
         total, parts = measure_loss(network, made, everything(made), losses, source, ONE, generator())
-        weights = {"roughness": 0.12 * 3, "folding": 5, "lncc": 0.3 * 0.5, "overlap": 2, "motion": 0.2, "finding": 0.2}
+        weights = {"roughness": 0.12 * 3, "volume": 0.35 * 3, "folding": 5, "lncc": 0.3 * 0.5, "overlap": 2, "motion": 0.2, "finding": 0.2}
         assert set(parts) == {*weights, "asked", "loss"}
         assert float(total) == pytest.approx(sum(weight * float(parts[name]) for name, weight in weights.items()), rel=1e-5)
 
@@ -187,12 +233,12 @@ class TestParts:
         made, network = example(), tiny_network(seed=1)
         network.finder.fine *= 100
         _, parts = measure_loss(network, made, everything(made), Losses(), SOURCE, replace(ONE, finder_structures=2), generator())
-        features = network(made.images, made.known, everything(made).ask).features
+        features = network(made.shown.images, made.shown.known, everything(made).ask).features
         expected = 0.0
         for image, side in enumerate((made.fixed, made.moving)):
-            present = torch.zeros(2, *made.known.shape[2:])
+            present = torch.zeros(2, *made.shown.known.shape[2:])
             # A voxel of the half lattice is the middle of eight voxels of the full one.
-            for z, y, x in np.ndindex(*made.known.shape[2:]):
+            for z, y, x in np.ndindex(*made.shown.known.shape[2:]):
                 label = int(side.at(torch.tensor([2 * x + 0.5, 2 * y + 0.5, 2 * z + 0.5])))
                 present[:, z, y, x] = (side.structures[:2] == label).float()
             logits = network.finder(features.of(image), torch.tensor([STRUCTURES[int(k)] for k in side.structures[:2]]))[0]
@@ -203,9 +249,9 @@ class TestParts:
         fixed, moving = person(0), person(1)
         moving.labels.zero_()
         views = Views(Augmentation(bend_probability=1))
-        keys = {"voxels": 12_000, "divisor": 16, "most_structures": 9, "each": 40}
+        keys = {"lattices": PLAIN, "divisor": 16, "most_structures": 9, "each": 40}
         made = make_example(fixed, moving, STRUCTURES, np.eye(4), Mode.INTER, views, Gallery(), generator=generator(), **keys)
-        asked = draw_request(made, ONE, KNOWN, generator())
+        asked = draw_request(made, ONE, NEVER, KNOWN, generator())
         total, parts = measure_loss(tiny_network(), made, asked, Losses(), SOURCE, ONE, generator())
         assert float(parts["overlap"]) == 0 and float(parts["lncc"]) > 0 and bool(torch.isfinite(total))
 

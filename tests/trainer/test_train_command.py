@@ -59,7 +59,7 @@ def test_trains_into_another_folder_and_goes_on(recipe: Recipe, tmp_path: Path, 
     path, folder = recipe(), tmp_path / "elsewhere"
     said = train(path, "--steps", 2, "--output", folder)
     assert said.code == 0 and said.out == "", said.err
-    assert "step 2 of 2" in said.err and "tune mean Dice at step 2" in said.err and "done after step 2, best mean Dice 0." in said.err
+    assert "step 2 of 2" in said.err and ") at step 2: 0." in said.err and "done after step 2, best score 0." in said.err
     assert not (tmp_path / "run").exists() and steps_of(folder) == [1, 2]
     again = train(path, "--steps", 3, "-o", folder)
     assert again.code == 2 and "holds a run already; go on with --resume" in again.err and steps_of(folder) == [1, 2]

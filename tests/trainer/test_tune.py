@@ -36,12 +36,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def pair_of(fixed: Scan, moving: Scan, affine: Affine) -> TunePair:
-    return tune_pair(fixed, moving, affine, Gallery(), 20_000, 4)
+    return tune_pair(fixed, moving, affine, Gallery(), (20_000,), 4)
 
 
 def half_lattice(pair: TunePair, fixed: Scan) -> Grid:
     """The half-resolution lattice, from what the pair says about its own place."""
-    d, h, w = pair.images.shape[2:]
+    d, h, w = pair.shown[-1].images.shape[2:]
     full = Grid.from_matrix((w, h, d), fixed.grid.lps_from_index @ np.linalg.inv(pair.lattice_from_index))
     return full.resized((w // 2, h // 2, d // 2))
 
@@ -100,13 +100,18 @@ def test_a_structure_that_the_moving_image_lacks_scores_nothing() -> None:
 
 def test_images_are_shown_in_place_and_padding_is_hidden() -> None:
     scan = person(0)
-    pair = tune_pair(scan, scan, Affine.identity(), Gallery(), 9_000, 16)
-    assert torch.equal(pair.images[0], pair.images[1]) and torch.equal(pair.known[0], pair.known[1])
-    assert all(n % 16 == 0 for n in pair.images.shape[2:])
+    pair = tune_pair(scan, scan, Affine.identity(), Gallery(), (4_000, 9_000), 16)
+    coarse, fine = pair.shown
+    assert min(coarse.half.spacing) > max(fine.half.spacing)
+    for shown in pair.shown:
+        assert torch.equal(shown.images[0], shown.images[1]) and torch.equal(shown.known[0], shown.known[1])
+        assert all(n % 16 == 0 for n in shown.images.shape[2:])
+        assert shown.half.shape == shown.known.shape[2:]
+    known = fine.known
     x, y, z = pair.size
     # All of the image is inside the lattice without padding, and nothing of it in the padding.
-    assert not bool(pair.known[..., -(-x // 2) :].any()) and not bool(pair.known[..., -(-y // 2) :, :].any())
-    assert bool((pair.known[:, :, z // 4 : z // 3, y // 4 - 1 : y // 4 + 1, x // 4 - 1 : x // 4 + 1] == 1).all())
+    assert not bool(known[..., -(-x // 2) :].any()) and not bool(known[..., -(-y // 2) :, :].any())
+    assert bool((known[:, :, z // 4 : z // 3, y // 4 - 1 : y // 4 + 1, x // 4 - 1 : x // 4 + 1] == 1).all())
 
 
 @pytest.fixture
@@ -121,13 +126,14 @@ def test_a_network_that_says_nothing_gains_nothing(tiny_network: Make, setting: 
     data, pairs, affines, *_ = setting
     each = [np.mean(list(structure_dice(pair_of(data.scans[a], data.scans[b], affines[a, b]), None).values())) for (a, b), _ in pairs]
     assert found.dice_affine == found.dice == pytest.approx(np.mean(each))
-    assert (found.folding_percent, found.sdlogj, found.asked_gain) == (0, 0, 0)
+    assert (found.folding_percent, found.sdlogj, found.asked_gain) == (0, 0, 0) and found.score == found.dice
 
 
 def test_a_network_that_moves_things_is_seen_to(tiny_network: Make, setting: tuple) -> None:
     network = tiny_network(awake=0.5)
     found = evaluate(network, *setting, voxels=6_000)
     assert found.dice != found.dice_affine and found.sdlogj > 0.01
+    assert found.score == pytest.approx(found.dice - 0.2 * found.sdlogj)
     assert math.isfinite(found.asked_gain) and found.asked_gain != 0
     assert found == evaluate(network, *setting, voxels=6_000)
 

@@ -55,7 +55,7 @@ def train(
     if outcome.stopped:
         logger.warning("stopped after step %d; go on with --resume", outcome.step)
         return 128 + outcome.stopped
-    logger.info("done after step %d, best mean Dice %.4f: %s", outcome.step, outcome.best, outcome.weights)
+    logger.info("done after step %d, best score %.4f: %s", outcome.step, outcome.best, outcome.weights)
     return 0
 
 

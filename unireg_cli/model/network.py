@@ -20,6 +20,10 @@ from unireg_cli.spatial.velocity import compose, exponential
 
 # Gaussian on every residual velocity, voxels of its level, at smoothness 0 and what is added up to 1.
 _SIGMA_LEAST, _SIGMA_RANGE = 0.3, 1.4
+# Where structures were asked for by name, their surroundings take the first of these times that width, and all else the second.
+_LOOSE, _STIFF = 0.6, 1.8
+# How far around a structure its surroundings reach: a Gaussian's width in voxels of the finest level.
+_AROUND = 1.5
 # A velocity step of a quarter voxel is close enough to its exponential to start squaring from.
 _LARGEST_STEP = 0.25
 # Voxels of the finest level per unit of a head: weights of ordinary size make displacements of ordinary size, so few steps reach them.
@@ -108,6 +112,7 @@ class Network(nn.Module):
         asked = self.belief(features, ask.structures)
         condition = self.conditions(ask.anatomy, ask.mode, ask.smoothness)
         sigma = _SIGMA_LEAST + _SIGMA_RANGE * float(ask.smoothness)
+        near = surroundings(asked[0, 0])[None, None] if len(ask.structures) else None
         displacement: Tensor | None = None
         backward: Tensor | None = None
         state: Tensor | None = None
@@ -122,7 +127,7 @@ class Network(nn.Module):
                 seen = _moved(seen, displacement, lattice)
             both = torch.cat((nn.functional.adaptive_avg_pool3d(asked[0:1], shape), seen[:, -1:]), dim=1)
             velocity, state = self.levels[level](fixed, seen[:, :-1], both.to(fixed.dtype), state, condition)
-            velocity = gaussian(velocity, (sigma,) * 3)
+            velocity = _smoothed(velocity, sigma, None if near is None else nn.functional.adaptive_avg_pool3d(near, shape)[0])
             velocities.append(velocity)
             step = exponential(velocity, self.settings.reach[level], _LARGEST_STEP, lattice)
             displacement = step if displacement is None else compose(displacement, step, lattice)
@@ -138,6 +143,19 @@ class Network(nn.Module):
             return torch.ones_like(features.fine[:, :1])
         with torch.no_grad():
             return torch.sigmoid(self.finder(features, structures).float()).amax(dim=1, keepdim=True)
+
+
+def surroundings(belief: Tensor) -> Tensor:
+    """1 in and next to where a structure is believed to be (D, H, W), falling to 0 over a few voxels."""
+    return (2 * gaussian(belief, (_AROUND,) * 3)).clamp(max=1.0)
+
+
+def _smoothed(velocity: Tensor, sigma: float, near: Tensor | None) -> Tensor:
+    """Gaussian smoothing of (3, D, H, W); with ``near`` (1, D, H, W) less where it is 1 and more where it is 0."""
+    if near is None:
+        return gaussian(velocity, (sigma,) * 3)
+    stiff, loose = (gaussian(velocity, (part * sigma,) * 3).float() for part in (_STIFF, _LOOSE))
+    return torch.lerp(stiff, loose, near.float())
 
 
 def bounded(velocity: Tensor, reach: float) -> Tensor:

@@ -21,21 +21,20 @@ from unireg_cli.spatial.filters import gaussian
 
 # Voxels of the lattice and passes on it, one after the other: what is large is found on few voxels, and each pass starts from
 # what those before it have left.
-_PLAN = ((140_000, 1), (700_000, 2))
+_PLAN = ((140_000, 1), (700_000, 1), (3_000_000, 1))
 # Gaussian on the displacement per unit of smoothness, voxels of its lattice.
 _SETTLING = 1.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the network found: (3, D, H, W) ``displacement`` and ``inverse``, voxels of ``grid``, fixed -> aligned moving and back.
+    """What the network found: ``displacement`` (3, D, H, W), voxels of ``grid``, fixed -> aligned moving.
 
     ``grid`` has half the resolution of ``lattice``, on which the images were shown. ``belief`` (2, D, H, W): where the asked-for
     structures seem to be in fixed and aligned moving, 0..1; None if all were asked for.
     """
 
     displacement: Tensor
-    inverse: Tensor
     grid: Grid
     lattice: Grid
     belief: Tensor | None
@@ -117,11 +116,8 @@ def _predict_on(
     second, known_second = draw(moving.values, moving.grid, lattice, affine)
     images = torch.stack((first, second))[:, None]
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
-    start = None
-    if before is not None:
-        start = Moved(before.on(half), displacement_on(before.inverse, before.grid, half))
+    start = None if before is None else Moved(before.on(half), None)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(images.device)):
-        output = repeat(network, images, known, ask, passes, inverse=True, start=start)
-    assert output.inverse is not None  # it was asked for
+        output = repeat(network, images, known, ask, passes, start=start)
     belief = output.asked[:, 0] if len(ask.structures) else None
-    return Prediction(output.displacement, output.inverse, half, lattice, belief)
+    return Prediction(output.displacement, half, lattice, belief)
