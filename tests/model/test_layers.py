@@ -16,6 +16,7 @@ from unireg_cli.model.layers import (
     correlation,
     doubled,
     halves_to_channels,
+    joined,
     pointwise,
 )
 
@@ -55,13 +56,20 @@ def test_pointwise_is_a_convolution_of_size_one() -> None:
 
 
 def test_halves_become_channels_in_the_order_z_y_x() -> None:
-    image = torch.arange(2 * 2 * 2 * 4, dtype=torch.float32).view(1, 2, 2, 2, 4)
-    found = halves_to_channels(image)
-    assert found.shape == (1, 16, 1, 1, 2)
-    # Channel 8 c + k of the block at x = 1 holds voxel k of the block, z slowest, of image c.
-    for c in range(2):
-        by_hand = [float(image[0, c, z, y, 2 + x]) for z in range(2) for y in range(2) for x in range(2)]
-        assert found[0, 8 * c : 8 * c + 8, 0, 0, 1].tolist() == by_hand
+    images = torch.arange(2 * 2 * 2 * 4, dtype=torch.float32).view(2, 1, 2, 2, 4)
+    known = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(2, 1, 1, 1, 2)
+    found = halves_to_channels(images, known)
+    assert found.shape == (2, 9, 1, 1, 2) and found.is_contiguous(memory_format=torch.channels_last_3d)
+    # Channel k of the block at x = 1 holds voxel k of the block, z slowest; the last one whether it is known.
+    for n in range(2):
+        by_hand = [float(images[n, 0, z, y, 2 + x]) for z in range(2) for y in range(2) for x in range(2)]
+        assert found[n, :, 0, 0, 1].tolist() == [*by_hand, float(known[n, 0, 0, 0, 1])]
+
+
+def test_joined_features_are_channels_last_whatever_the_parts_are() -> None:
+    one, other = torch.rand(1, 3, 2, 4, 5), torch.rand(1, 2, 2, 4, 5).contiguous(memory_format=torch.channels_last_3d)
+    found = joined([one, other])
+    assert torch.equal(found, torch.cat((one, other), dim=1)) and found.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_doubled_keeps_voxel_edges() -> None:

@@ -81,11 +81,14 @@ class DynamicHead(nn.Module):
         """Velocity (3, D, H, W), x, y, z in voxels of the level; float32."""
         pooled = features.float().mean(dim=(2, 3, 4))
         numbers = self.controller(torch.cat((pooled, condition.float()), dim=1))[0]
-        signal, used = (features - pooled[..., None, None, None].to(features.dtype)).permute(0, 2, 3, 4, 1), 0
+        signal, used = features.permute(0, 2, 3, 4, 1), 0
         for place, (out, inner) in enumerate(self.shapes):
             kernel = numbers[used : used + out * inner].view(out, inner)
             bias = numbers[used + out * inner : used + out * (inner + 1)]
             used += out * (inner + 1)
+            if not place:
+                # The mean of the features is taken away: cheaper from the first bias than from every voxel.
+                bias = bias - kernel @ pooled[0]
             signal = nn.functional.linear(signal, kernel.to(signal.dtype), bias.to(signal.dtype))
             if place < 2:
                 signal = nn.functional.leaky_relu(signal, 0.2)

@@ -47,7 +47,7 @@ class Encoder(nn.Module):
 
         Sizes are multiples of ``settings.divisor``.
         """
-        found = [activate(self.stem(torch.cat((halves_to_channels(images), known), dim=1)))]
+        found = [activate(self.stem(halves_to_channels(images, known)))]
         for down, mix in zip(self.down, self.mix, strict=True):
             found.append(mix(activate(down(found[-1]))))
         for level in range(len(found) - 2, -1, -1):

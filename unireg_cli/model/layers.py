@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad
@@ -88,12 +90,25 @@ class Residual(nn.Module):
         return activate(features + found)
 
 
-def halves_to_channels(image: Tensor) -> Tensor:
-    """(N, C, D, H, W) -> (N, 8 C, D/2, H/2, W/2): the eight voxels of a 2 x 2 x 2 block become channels."""
-    n, c, d, h, w = image.shape
-    blocks = image.view(n, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5, 7)
-    flat = blocks.reshape(n, d // 2, h // 2, w // 2, 8 * c)
-    return flat.permute(0, 4, 1, 2, 3)
+def halves_to_channels(image: Tensor, known: Tensor) -> Tensor:
+    """(N, 1, D, H, W) and (N, 1, D/2, H/2, W/2) -> (N, 9, D/2, H/2, W/2).
+
+    The eight voxels of a 2 x 2 x 2 block become channels, and ``known`` the ninth.
+    """
+    n, _, d, h, w = image.shape
+    blocks = image.view(n, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+    joined = image.new_empty(n, d // 2, h // 2, w // 2, 9)
+    joined[..., :8].unflatten(-1, (2, 2, 2)).copy_(blocks)
+    joined[..., 8] = known[:, 0]
+    return joined.permute(0, 4, 1, 2, 3)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Feature maps (1, C, D, H, W) one after the other along C.
+
+    All are brought to channels-last memory first: one part that is not would give a result that convolutions have to reorder.
+    """
+    return torch.cat([part.contiguous(memory_format=torch.channels_last_3d) for part in parts], dim=1)
 
 
 def doubled(features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unireg_cli.errors import WeightsError
 from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead
 from unireg_cli.model.encoder import Encoder, Features, Finder
-from unireg_cli.model.layers import Convolution, Match, Pointwise, Residual, activate, correlation, doubled
+from unireg_cli.model.layers import Convolution, Match, Pointwise, Residual, activate, correlation, doubled, joined
 from unireg_cli.model.settings import NetworkSettings
 from unireg_cli.spatial.filters import gaussian, resize_displacement
 from unireg_cli.spatial.sampling import index_lattice, sample_index
@@ -82,7 +82,7 @@ class Level(nn.Module):
         known = [fixed, moved, asked, similarity, nearest.to(fixed.dtype)]
         if self.from_coarser is not None and coarser is not None:
             known.append(doubled(self.from_coarser(coarser)))
-        state = activate(self.enter(torch.cat(known, dim=1), condition))
+        state = activate(self.enter(joined(known), condition))
         state = self.mix(state, condition)
         return bounded(self.head(state, condition) + self.trust * nearest[0], self.reach), state
 
