@@ -112,17 +112,17 @@ def _written(tmp_path: Path, cosines: np.ndarray, *, deformable: bool) -> np.nda
 @pytest.mark.parametrize("deformable", [True, False])
 def test_every_panel_shows_something(tmp_path: Path, deformable: bool) -> None:
     page = _written(tmp_path, _ORIENTATIONS[11], deformable=deformable)
-    count = 8 if deformable else 7
+    count = 9 if deformable else 8
     # Margins of the page are known in inches at 110 dots an inch: cut the rest into columns and rows.
-    inside = page[80:-52, 36:-69]
+    inside = page[80:-52, 36:-110]
     for column in np.array_split(inside, count, axis=1):
         for panel in np.array_split(column, 3, axis=0):
             assert panel.std() > 0.03
 
 
 def test_columns_are_what_they_say(tmp_path: Path) -> None:
-    page = _written(tmp_path, np.eye(3), deformable=True)[80:-52, 36:-69]
-    fixed, _, _, before, after, *_, jacobian = np.array_split(page, 8, axis=1)
+    page = _written(tmp_path, np.eye(3), deformable=True)[80:-52, 36:-110]
+    fixed, _, _, before, after, outlined, *_, jacobian = np.array_split(page, 9, axis=1)
     magenta, green = (before[..., 0] - before[..., 1] > 0.5).sum(), (before[..., 1] - before[..., 0] > 0.5).sum()
     assert magenta > 100 and green > 100
     coloured = (np.abs(after[..., 0] - after[..., 1]) > 0.5).sum()
@@ -130,3 +130,30 @@ def test_columns_are_what_they_say(tmp_path: Path) -> None:
     grey = fixed[np.ptp(fixed, axis=-1) < 0.02]
     assert len(grey) > 0.98 * fixed[..., 0].size
     assert (np.ptp(jacobian, axis=-1) > 0.3).mean() > 0.02
+    # Nothing else is yellow in a grey picture.
+    amber = outlined[..., 0] - outlined[..., 2] > 0.25
+    assert 50 < amber.sum() < 0.2 * amber.size
+
+
+def test_the_histogram_stands_beside_the_colours(tmp_path: Path) -> None:
+    bent = _written(tmp_path, np.eye(3), deformable=True)
+    straight = _written(tmp_path, np.eye(3), deformable=False)
+    # The right margin: colour bar, its numbers, and the bars of the histogram on the dark ground.
+    assert bent[80:-52, -56:-8].std() > 0.05 and straight[80:-52, -100:-8].std() < 0.01
+
+
+def test_jpeg_is_the_same_picture(tmp_path: Path) -> None:
+    import io
+
+    from matplotlib.image import imread
+
+    from unireg_cli.report.picture import picture_jpeg
+
+    grid = _grid(np.eye(3))
+    images = [_ball(grid, grid.center_lps + np.array((shift, 0.0, 0.0)), 14.0) for shift in (0.0, 6.0, 1.0)]
+    content = picture_jpeg(images[0], images[1], _registration(grid, deformable=True), images[2], "t")
+    write_picture(tmp_path / "p.png", images[0], images[1], _registration(grid, deformable=True), images[2], "t")
+    png = imread(tmp_path / "p.png")[..., :3]
+    jpeg = imread(io.BytesIO(content), format="jpeg") / 255
+    assert jpeg.shape == png.shape and np.abs(jpeg - png).mean() < 0.02
+    assert len(content) < (tmp_path / "p.png").stat().st_size

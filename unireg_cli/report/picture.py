@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from unireg_cli.io.atomic import atomic_path
 from unireg_cli.registration.result import Registration
+from unireg_cli.report.edges import edges
+from unireg_cli.report.histogram import Histogram, log_jacobian_histogram
 from unireg_cli.report.planes import Plane, display_window, foreground_center, three_planes
 from unireg_cli.spatial import DisplacementField, Image
 from unireg_cli.types import FloatArray
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _FAINT, _GROUND, _LINES = "#d8d8d8", "#8c8c8c", "#0b0b0d", "#ffc04d"
+_EDGE_COLOUR = (1.0, 0.75, 0.3)
 _WIDTH_IN, _LARGEST_HEIGHT_IN, _DPI = 17.0, 12.0, 110
-_MARGIN_LEFT, _MARGIN_RIGHT, _MARGIN_TOP, _MARGIN_BOTTOM, _GAP = 0.32, 0.62, 0.72, 0.46, 0.05
+_MARGIN_LEFT, _MARGIN_RIGHT, _MARGIN_TOP, _MARGIN_BOTTOM, _GAP = 0.32, 1.0, 0.72, 0.46, 0.05
+_COLOURS = "RdBu_r"
 _LINE_EVERY_MM, _SQUARE_MM = 20.0, 30.0
 
 
@@ -48,15 +53,35 @@ def write_picture(path: Path, fixed: Image, moving: Image, registration: Registr
         warped: the moving image on the fixed grid.
         title: first line of the picture.
     """
+    figure = draw_picture(fixed, moving, registration, warped, title)
+    with atomic_path(path) as temporary:
+        # The version of matplotlib is left out of the file: equal pictures are equal bytes.
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def picture_jpeg(fixed: Image, moving: Image, registration: Registration, warped: Image, title: str, quality: int = 80) -> bytes:
+    """The same picture as a JPEG, a few times smaller."""
+    from PIL import Image as Picture
+
+    canvas: Any = draw_picture(fixed, moving, registration, warped, title).canvas
+    canvas.draw()
+    stream = io.BytesIO()
+    Picture.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(stream, format="JPEG", quality=quality, optimize=True)
+    return stream.getvalue()
+
+
+def draw_picture(fixed: Image, moving: Image, registration: Registration, warped: Image, title: str) -> Figure:
+    """The picture, with a canvas that can draw it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     planes = three_planes(fixed.grid, foreground_center(fixed))
     rows = _all_panels(planes, fixed, moving, registration, warped)
     figure = _draw(rows, title, _numbers(registration))
-    with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure)
-        # The version of matplotlib is left out of the file: equal pictures are equal bytes.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    if registration.field is not None:
+        limit = max(0.1, *(float(np.percentile(np.abs(row.log_jacobian), 99)) for row in rows if row.log_jacobian is not None))
+        _colour_bar(figure, limit, log_jacobian_histogram(fixed, registration.field, limit))
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _all_panels(planes: tuple[Plane, ...], fixed: Image, moving: Image, registration: Registration, warped: Image) -> list[_Panels]:
@@ -135,27 +160,40 @@ def _draw(rows: list[_Panels], title: str, numbers: str) -> Figure:
     width = _MARGIN_LEFT + _MARGIN_RIGHT + count * column + (count - 1) * _GAP
     height = _MARGIN_TOP + _MARGIN_BOTTOM + tall * inch + (len(rows) - 1) * _GAP
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_GROUND)
-    limit = max([0.1] + [float(np.percentile(np.abs(row.log_jacobian), 99)) for row in rows if row.log_jacobian is not None])
     top = height - _MARGIN_TOP
     for row in rows:
         high, broad = row.plane.height_mm * inch, row.plane.width_mm * inch
         for n, paint in enumerate(painters.values()):
             left = _MARGIN_LEFT + n * (column + _GAP) + (column - broad) / 2
             axes = figure.add_axes((left / width, (top - high) / height, broad / width, high / height))
-            shown = paint(axes, row)
+            paint(axes, row)
             _frame(axes, row.plane if n == 0 else None)
         figure.text(0.1 / width, (top - high / 2) / height, row.plane.name, rotation=90, va="center", ha="center", size=7.5, color=_FAINT)
-        if with_field:
-            shown.set_clim(-limit, limit)
         top -= high + _GAP
     _write_words(figure, tuple(painters), column, title, numbers)
-    if with_field:
-        low, high = _MARGIN_BOTTOM / height, (height - _MARGIN_TOP) / height
-        bar = figure.add_axes(((width - _MARGIN_RIGHT + 0.08) / width, low + 0.25 * (high - low), 0.09 / width, 0.5 * (high - low)))
-        figure.colorbar(shown, cax=bar)
-        bar.tick_params(labelsize=6.5, colors=_FAINT, length=2, width=0.5)
-        bar.spines["outline"].set_visible(False)
     return figure
+
+
+def _colour_bar(figure: Figure, limit: float, histogram: Histogram) -> None:
+    """The colours of the log-Jacobian, and beside each how much of the fixed image's body has it."""
+    shown = figure.axes[-1].images[-1]
+    for axes in figure.axes:
+        for image in axes.images:
+            if image.get_cmap().name == _COLOURS:
+                image.set_clim(-limit, limit)
+    width, height = figure.get_size_inches()
+    low, high = _MARGIN_BOTTOM / height, (height - _MARGIN_TOP) / height
+    bottom, tall, left = low + 0.25 * (high - low), 0.5 * (high - low), width - _MARGIN_RIGHT
+    bar = figure.add_axes(((left + 0.08) / width, bottom, 0.09 / width, tall))
+    figure.colorbar(shown, cax=bar)
+    bar.tick_params(labelsize=6.5, colors=_FAINT, length=2, width=0.5)
+    bar.spines["outline"].set_visible(False)
+    beside = figure.add_axes(((left + 0.5) / width, bottom, 0.4 / width, tall))
+    colours = shown.cmap((histogram.middles / limit + 1) / 2)
+    beside.barh(histogram.middles, histogram.shares, height=np.diff(histogram.borders), color=colours)
+    beside.set_ylim(-limit, limit)
+    beside.set_axis_off()
+    figure.text((left + 0.7) / width, bottom - 0.04 / height, "in the body", ha="center", va="top", size=5.5, color=_FAINT)
 
 
 def _write_words(figure: Figure, names: tuple[str, ...], column: float, title: str, numbers: str) -> None:
@@ -195,6 +233,11 @@ def _checkerboard(row: _Panels) -> FloatArray:
     return np.where((down + right) % 2 == 0, row.fixed, row.after)
 
 
+def _outlined(axes: Any, row: _Panels) -> Any:
+    found = edges(row.fixed)[..., None]
+    return _show(axes, np.where(found, _EDGE_COLOUR, np.repeat(0.85 * row.after[..., None], 3, axis=-1)))
+
+
 def _deformation(axes: Any, row: _Panels) -> Any:
     image = _show(axes, 0.65 * row.after)
     for values in row.coordinates:
@@ -208,7 +251,7 @@ def _jacobian(axes: Any, row: _Panels) -> Any:
 
     # Faint outlines tell where in the body a volume change is.
     axes.contour(gaussian_filter(row.fixed, 2.0), levels=(0.15,), colors="black", linewidths=0.4, alpha=0.5)
-    return axes.imshow(row.log_jacobian, cmap="RdBu_r", aspect="auto", interpolation="bilinear")
+    return axes.imshow(row.log_jacobian, cmap=_COLOURS, aspect="auto", interpolation="bilinear")
 
 
 _PAINTERS: dict[str, Callable[[Any, _Panels], Any]] = {
@@ -217,6 +260,7 @@ _PAINTERS: dict[str, Callable[[Any, _Panels], Any]] = {
     "moved": lambda axes, row: _show(axes, row.after),
     "before": lambda axes, row: _show(axes, _overlay(row.fixed, row.before)),
     "after": lambda axes, row: _show(axes, _overlay(row.fixed, row.after)),
+    "edges of fixed": _outlined,
     "checkerboard": lambda axes, row: _show(axes, _checkerboard(row)),
     "deformation": _deformation,
 }

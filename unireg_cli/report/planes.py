@@ -11,6 +11,8 @@ from unireg_cli.spatial.resample import resample
 from unireg_cli.types import AnyArray, FloatArray, Interpolation
 
 _MOST_PIXELS = 256
+# A slice nearer to the edge than where this share (percent) of the foreground ends shows next to nothing.
+_EDGE_PERCENT = 1.0
 # Voxels looked at to find the foreground.
 _SAMPLES = 200_000
 
@@ -34,6 +36,23 @@ class Plane:
         """Top to bottom."""
         return float(self.grid.extent_mm[1])
 
+    def slab(self, offsets_mm: FloatArray) -> Grid:
+        """This plane again at each of these evenly spaced distances through the scan, as one grid of so many layers."""
+        step = float(offsets_mm[1] - offsets_mm[0]) if len(offsets_mm) > 1 else 1.0
+        size, pixel = self.grid.size, self.grid.spacing[0]
+        origin = np.asarray(self.grid.origin) + offsets_mm[0] * self.grid.cosines[:, 2]
+        return Grid.from_arrays((size[0], size[1], len(offsets_mm)), (pixel, pixel, step), origin, self.grid.cosines)
+
+    def offsets_mm(self, image: Image, most: int) -> FloatArray:
+        """Distances from this plane at which slices show the image's foreground: ascending, evenly spaced, ``most`` at most."""
+        normal = self.grid.cosines[:, 2]
+        away = (foreground_points(image) - np.asarray(self.grid.origin)) @ normal
+        if len(away) == 0:
+            return np.zeros(1)
+        low, high = np.percentile(away, (_EDGE_PERCENT, 100 - _EDGE_PERCENT))
+        thickness = image.grid.spacing[int(np.argmax(np.abs(normal @ image.grid.cosines)))]
+        return np.linspace(low, high, max(1, min(most, round((high - low) / thickness) + 1)))
+
     def cut(self, image: Image, default: float = 0.0) -> FloatArray:
         """The image on this plane where its header puts it: (height, width), float64."""
         part = _around(image, self.grid)
@@ -55,15 +74,15 @@ _LAYOUT: tuple[tuple[str, tuple[tuple[int, int], ...], tuple[str, str, str, str]
 )
 
 
-def three_planes(grid: Grid, center_lps: FloatArray) -> tuple[Plane, ...]:
-    """Axial, coronal and sagittal plane of a grid through a point, along the grid's own axes; square pixels, at most 256."""
+def three_planes(grid: Grid, center_lps: FloatArray, most_pixels: int = _MOST_PIXELS) -> tuple[Plane, ...]:
+    """Axial, coronal and sagittal plane of a grid through a point, along the grid's own axes; square pixels, so many at most."""
     axes = _patient_axes(grid.cosines)
     extent = np.abs(axes.T @ grid.cosines) @ grid.extent_mm
     planes = []
     for name, order, edges in _LAYOUT:
         cosines = np.stack([sign * axes[:, axis] for axis, sign in order], axis=1)
         width, height = extent[order[0][0]], extent[order[1][0]]
-        pixel = max(width, height) / _MOST_PIXELS
+        pixel = max(width, height) / most_pixels
         size = (max(1, round(width / pixel)), max(1, round(height / pixel)), 1)
         # In its own plane the slice is centred on the field of view; across, it goes through the point.
         offset = np.array([0.0, 0.0, (center_lps - grid.center_lps) @ cosines[:, 2]])
@@ -96,16 +115,19 @@ def _around(image: Image, plane: Grid) -> Image | None:
     return Image(voxels, image.grid.padded(-low, high - np.asarray(image.grid.size)), image.name)
 
 
-def foreground_center(image: Image) -> FloatArray:
-    """LPS mm of the middle of everything brighter than the background; the grid's centre for a constant image."""
+def foreground_points(image: Image) -> FloatArray:
+    """LPS mm of what is brighter than the background, evenly thinned out: (N, 3); none for a constant image."""
     stride = max(1, round((image.voxels.size / _SAMPLES) ** (1 / 3)))
     sparse = np.asarray(image.voxels[::stride, ::stride, ::stride], np.float64)
     low, high = np.percentile(sparse, (1, 99))
-    bright = np.argwhere(sparse > low + 0.15 * (high - low))
-    if len(bright) == 0:
-        return image.grid.center_lps
-    index = bright.mean(0)[::-1] * stride
-    return np.asarray(image.grid.lps_from_index[:3, :3] @ index + np.asarray(image.grid.origin))
+    index = np.argwhere(sparse > low + 0.15 * (high - low))[:, ::-1] * stride
+    return np.asarray(index @ image.grid.lps_from_index[:3, :3].T + np.asarray(image.grid.origin))
+
+
+def foreground_center(image: Image) -> FloatArray:
+    """LPS mm of the middle of everything brighter than the background; the grid's centre for a constant image."""
+    bright = foreground_points(image)
+    return np.asarray(bright.mean(0)) if len(bright) else image.grid.center_lps
 
 
 def display_window(image: Image) -> tuple[float, float]:
