@@ -27,7 +27,7 @@ ALLOWED = {
     "phantom": FLOOR | {"spatial"},
     "model": FLOOR | {"spatial"},
     "evaluation": FLOOR | {"spatial"},
-    "report": FLOOR | {"spatial", "similarity", "registration", "io"},
+    "report": FLOOR | {"spatial", "similarity", "registration", "evaluation", "io"},
     "io": FLOOR | {"spatial", "registration"},
     # A package of its own beside this one.
     "trainer": FLOOR | {"spatial", "similarity", "registration", "phantom", "model", "evaluation", "io"},

@@ -82,6 +82,37 @@ def bootstrap_over_persons(
     return Estimate(mean, float(low), float(high), float(min(1.0, 2 * (tail + 1) / (len(means) + 1))), member.shape[1])
 
 
+def bootstrap_columns(
+    table: FloatArray, persons: Sequence[Sequence[str]], *, level: float = 0.95, draws: int = 1000, seed: int = 0
+) -> list[Estimate]:
+    """As :func:`bootstrap_over_persons` for every column of a table (rows, columns), all from the same draws.
+
+    A cell that is NaN is not there: the column's mean is over the others, its persons are theirs.
+
+    Raises:
+        ValueError: no rows, rows and persons of different numbers, or a column without a number.
+    """
+    values = np.asarray(table, np.float64)
+    there = np.isfinite(values)
+    if values.ndim != 2 or not len(values) or len(persons) != len(values) or not there.any(axis=0).all():
+        raise ValueError("a table needs at least one row, persons for each row, and a number in each column")
+    member, blocks = _members(persons, [0] * len(values))
+    weights = _row_weights(_draw(blocks, member.shape[1], draws, np.random.default_rng(seed)), member)
+    total, weight = weights @ np.where(there, values, 0.0), weights @ there
+    means = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    return [_estimate(values[own, n], [persons[row] for row in np.flatnonzero(own)], means[:, n], level) for n, own in enumerate(there.T)]
+
+
+def _estimate(values: FloatArray, persons: Sequence[Sequence[str]], means: FloatArray, level: float) -> Estimate:
+    count = len({person for own in persons for person in own})
+    means = means[np.isfinite(means)]
+    if len({frozenset(own) for own in persons}) < 2 or not len(means):
+        return Estimate(float(values.mean()), np.nan, np.nan, np.nan, count)
+    low, high = np.percentile(means, (50 * (1 - level), 50 * (1 + level)))
+    tail = min((means <= 0).sum(), (means >= 0).sum())
+    return Estimate(float(values.mean()), float(low), float(high), float(min(1.0, 2 * (tail + 1) / (len(means) + 1))), count)
+
+
 def _members(persons: Sequence[Sequence[str]], strata: Sequence[Hashable]) -> tuple[AnyArray, list[list[int]]]:
     """(rows, persons) bool, and the columns of each stratum."""
     columns: dict[str, int] = {}
