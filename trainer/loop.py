@@ -18,11 +18,9 @@ from trainer.pool import Pool, draw_example
 from trainer.sampling import Gallery
 from trainer.step import draw_request, measure_loss
 from trainer.tune import TuneResult, evaluate
+from unireg_cli.model.adapter import CONDITIONAL
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network
-
-# What only the condition passes through, by parts of the parameters' names.
-_CONDITIONAL = ("controller", "modulation", "conditions")
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +70,7 @@ def make_optimiser(network: Network, settings: Optimiser) -> torch.optim.AdamW:
     own: list[Parameter] = []
     conditional: list[Parameter] = []
     for name, parameter in network.named_parameters():
-        (conditional if any(part in name for part in _CONDITIONAL) else own).append(parameter)
+        (conditional if any(part in name for part in CONDITIONAL) else own).append(parameter)
     groups = [{"params": own, "factor": 1.0}, {"params": conditional, "factor": settings.condition_rate}]
     # The fused one can skip a step without asking the device whether it should.
     return torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=True)
@@ -117,13 +115,13 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
         loss.backward()  # type: ignore[no-untyped-call]
         total = total + loss.detach()
         rows.append(Row(state.step + 1, number, place, rate, {name: value.detach() for name, value in parts.items()}))
-    norm, skipped = _descend(state, config.optimiser, rate, total, team)
+    norm, skipped = descend(state, config.optimiser, rate, total, team)
     for row in rows:
         row.parts.update(norm=norm, skipped=skipped)
     return rows
 
 
-def _descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
+def descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
     """Move the weights and their average; returns the gradient's length and 1 if it was not finite and the weights stayed, else 0."""
     parameters = list(state.network.parameters())
     total = team.sum_gradients(parameters, loss)

@@ -164,6 +164,8 @@ class _Run:
                     if state.step % config.save_every == 0:
                         self._save()
             self._save()
+            # A process that leaves early would have its launcher end the one that is still writing.
+            self.team.wait()
             return self._end(stopped)
         finally:
             if self.journal is not None:

@@ -12,6 +12,9 @@ from types import FrameType
 
 logger = logging.getLogger("unireg")
 
+# SIGUSR1 is what clusters send ahead of the time limit; not every system has it.
+_ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
 
 @dataclass(slots=True)
 class Stop:
@@ -22,13 +25,13 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM only set a flag inside; the second one does what it did before."""
+    """The signals that ask for an end only set a flag inside; the second one does what it did before."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     # A signal that the caller has switched off (nohup, a background job) stays off.
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _ASKING}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def ask(number: int, _frame: FrameType | None) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unireg_cli.io.adapter import find_base
 from unireg_cli.io.weights import find_weights, read_weights
-from unireg_cli.io.weights_config import config_path, read_config, weights_summary
-from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.io.weights_config import config_path, is_adapter, read_config, weights_summary
+from unireg_cli.model.added import added_of, is_asked, vocabulary_of
 from unireg_cli.model.training import Training
 from unireg_cli.types import Mode, TransformKind
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from unireg_cli.io.weights import WeightsFile
+    from unireg_cli.model.anatomy import Vocabulary
     from unireg_cli.model.network import Network
     from unireg_cli.options import RegisterOptions
 
@@ -32,22 +36,40 @@ class FoundWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """Weights in memory, what they were trained on, and the network made of them, on the CPU in inference mode."""
+    """Weights in memory, what they were trained on, and the network made of them, on the CPU in inference mode.
+
+    ``vocabulary`` has the names that the weights bring along. For an adapter ``network`` is its base, untouched, and ``tuned`` what it
+    makes of the base for requests that name ``anatomy``.
+    """
 
     weights: WeightsFile
     training: Training
     network: Network
+    vocabulary: Vocabulary
+    tuned: Network | None = None
+    anatomy: str = ""
+
+    def network_for(self, anatomy: Sequence[str]) -> Network:
+        """The network that answers a request: words of the vocabulary, none for all."""
+        if self.tuned is not None and is_asked(self.anatomy, self.vocabulary.resolve(anatomy)):
+            return self.tuned
+        return self.network
 
 
 def choose_weights(options: Iterable[RegisterOptions]) -> FoundWeights | None:
     """The weights that all of these runs use; None if they were told to use none, if none are shipped, or if none bends anything.
 
     Raises:
-        WeightsError: weights that are not there, or whose JSON cannot be used.
+        WeightsError: weights that are not there, whose JSON cannot be used, or whose base is not there.
     """
     asked = [one.weights for one in options if one.settings.transform is TransformKind.DEFORMABLE]
     path = find_weights(asked[0]) if asked else None
-    return None if path is None else FoundWeights(path, read_config(path))
+    if path is None:
+        return None
+    config = read_config(path)
+    if is_adapter(config):
+        find_base(path, config)
+    return FoundWeights(path, config)
 
 
 def complete(options: RegisterOptions, found: FoundWeights | None) -> RegisterOptions:
@@ -66,17 +88,46 @@ def load_network(found: FoundWeights | None) -> Model | None:
     """
     if found is None:
         return None
+    weights = read_weights(found.path)
+    where = config_path(weights.path)
+    known = vocabulary_of(weights.config, where)
+    training = Training.from_names(weights.config["trained"], known, where, [one.name for one in added_of(weights.config)])
+    if is_adapter(weights.config):
+        return _load_adapted(weights, training, known)
+    return Model(weights, training, _build(weights.config["network"], weights.tensors, known, str(weights.path)), known)
+
+
+def _load_adapted(weights: WeightsFile, training: Training, known: Vocabulary) -> Model:
+    """The base of an adapter, and what the adapter makes of it."""
+    from unireg_cli.model.adapter import laid_over
+
+    adapter = weights.config["adapter"]
+    base = read_weights(find_base(weights.path, weights.config))
+    network = _build(base.config["network"], base.tensors, vocabulary_of(base.config, base.path), str(base.path))
+    whole = laid_over(base.tensors, weights.tensors, adapter["rows"], known.size, str(weights.path))
+    tuned = _build({**base.config["network"], "vocabulary": known.size}, whole, known, str(weights.path))
+    return Model(weights, training, network, known, tuned, adapter["anatomy"])
+
+
+def _build(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor], known: Vocabulary, where: str) -> Network:
+    from unireg_cli.model.adapter import named
     from unireg_cli.model.network import build_network
 
-    weights = read_weights(found.path)
-    training = Training.from_names(weights.config["trained"], vocabulary(), config_path(weights.path))
-    return Model(weights, training, build_network(weights.config["network"], weights.tensors, str(weights.path)))
+    return named(build_network(sizes, tensors, where), known)
 
 
 def weights_of(options: RegisterOptions, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a record says of the weights described by ``config``; None if the run bends nothing."""
-    bends = options.settings.transform is TransformKind.DEFORMABLE
-    return weights_summary(config) if bends and config is not None else None
+    """What a record says of the weights described by ``config``; None if the run bends nothing.
+
+    Of an adapter also whether the run asked for its anatomy: if not, the base alone was used.
+    """
+    if options.settings.transform is not TransformKind.DEFORMABLE or config is None:
+        return None
+    summary = weights_summary(config)
+    if is_adapter(config):
+        words = vocabulary_of(config).resolve(options.settings.anatomy)
+        summary["applied"] = is_asked(config["adapter"]["anatomy"], words)
+    return summary
 
 
 def warn_of_gaps(options: RegisterOptions, model: Model | None) -> None:
@@ -90,7 +141,7 @@ def warn_of_gaps(options: RegisterOptions, model: Model | None) -> None:
             logger.warning("there are no network weights to follow %s; name some with --weights", " and ".join(given))
         return
     for word in settings.anatomy:
-        gaps = model.training.gaps(word, vocabulary())
+        gaps = model.training.gaps(word, model.vocabulary)
         if gaps:
             what = "it" if gaps == [word] else ", ".join(gaps)
             text = "--anatomy %s: the weights %s were not trained on %s; expect no more than for the region"

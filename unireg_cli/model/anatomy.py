@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from unireg_cli.errors import UsageError
@@ -123,6 +123,10 @@ class Vocabulary:
             raise UsageError(f"--anatomy: {complaints}; 'unireg anatomies' lists all names")
         return self._join([meaning for meaning in found if meaning is not None])
 
+    def has(self, name: str) -> bool:
+        """Whether a name can be asked for."""
+        return key_of(name) in self._meanings
+
     def near(self, name: str, most: int = 4) -> list[str]:
         """Names of the table that are spelled like this one, nearest first."""
         key = key_of(name)
@@ -155,6 +159,12 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """The vocabulary that comes with the package."""
     return Vocabulary.from_table(read_table())
+
+
+def meaning_as_region(known: Vocabulary, name: str) -> Vocabulary:
+    """The vocabulary with one structure asked for as regions are: as a whole, and not looked for anywhere."""
+    id = known._ids[name]
+    return replace(known, _meanings={**known._meanings, key_of(name): _Meaning(name, frozenset({id}), id)})
 
 
 def _check(table: AnatomyTable, ids: Mapping[str, int], regions: Mapping[str, int]) -> None:

@@ -98,7 +98,7 @@ def halves_to_channels(image: Tensor, known: Tensor) -> Tensor:
     n, _, d, h, w = image.shape
     blocks = image.view(n, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
     joined = image.new_empty(n, d // 2, h // 2, w // 2, 9)
-    joined[..., :8].unflatten(-1, (2, 2, 2)).copy_(blocks)
+    joined[..., :8].view(blocks.shape).copy_(blocks)
     joined[..., 8] = known[:, 0]
     return joined.permute(0, 4, 1, 2, 3)
 

@@ -11,23 +11,27 @@ from unireg_cli.model.anatomy import Vocabulary
 
 
 class Source(StrEnum):
-    """How a structure was trained; ``REGION``: not itself, only its region is known."""
+    """How a structure was trained; ``TUNED``: added by ``unireg finetune``; ``REGION``: not itself, only its region is known."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
+    TUNED = "tuned"
     REGION = "region"
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Ids of the structures trained with real labels, and of those trained on painted ones."""
+    """Ids of the structures trained with real labels, of those trained on painted ones, and of a user's own."""
 
     real: frozenset[int]
     synthetic: frozenset[int]
+    tuned: frozenset[int] = frozenset()
 
     @classmethod
-    def from_names(cls, names: Mapping[str, Collection[str]], vocabulary: Vocabulary, where: object) -> Training:
-        """From the names of structures under ``real`` and ``synthetic``; ``where`` is their file, for the error.
+    def from_names(
+        cls, names: Mapping[str, Collection[str]], vocabulary: Vocabulary, where: object, own: Collection[str] = ()
+    ) -> Training:
+        """From the names of structures under ``real`` and ``synthetic``, and those of the weights' ``own``; ``where``: for the error.
 
         Raises:
             WeightsError: names that are no structures of the vocabulary.
@@ -37,16 +41,18 @@ class Training:
         if unknown:
             raise WeightsError(f"{where}: trained on structures that this unireg does not know: {', '.join(unknown)}; update unireg")
         real, synthetic = ({id for name in names[source] if (id := ids[name]) is not None} for source in (Source.REAL, Source.SYNTHETIC))
-        return cls(frozenset(real), frozenset(synthetic))
+        tuned = frozenset(id for name in own if (id := vocabulary.structure_id(name)) is not None)
+        return cls(frozenset(real), frozenset(synthetic), tuned)
 
     @property
     def trained(self) -> frozenset[int]:
         """All ids that were trained."""
-        return self.real | self.synthetic
+        return self.real | self.synthetic | self.tuned
 
     def source(self, id: int) -> Source:
         """How a structure was trained; real labels count more than painted ones."""
-        return Source.REAL if id in self.real else Source.SYNTHETIC if id in self.synthetic else Source.REGION
+        known = {Source.REAL: self.real, Source.SYNTHETIC: self.synthetic, Source.TUNED: self.tuned}
+        return next((source for source, ids in known.items() if id in ids), Source.REGION)
 
     def gaps(self, word: str, vocabulary: Vocabulary) -> list[str]:
         """Names of what a word asks for although neither it nor any part of it was trained.

@@ -1,0 +1,261 @@
+"""Whole small adaptations: what they write, that a stop changes nothing, and that nothing worse than the start is ever kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from tuning import SMALL, base_weights, listed, options
+
+import trainer.finetune
+from trainer.finetune import finetune
+from trainer.finetune_look import Exam, Look, Measure
+from trainer.finetune_step import learn
+from trainer.finetune_task import What
+from unireg_cli.errors import InputError, UsageError, WeightsError
+from unireg_cli.io.weights import WeightsFile, read_weights
+from unireg_cli.io.weights_config import read_config
+from unireg_cli.loading import FoundWeights, Model, load_network
+from unireg_cli.model.adapter import EMBEDDING
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.condition import Condition
+from unireg_cli.model.network import Network
+from unireg_cli.registration.prediction import as_ask
+from unireg_cli.spatial import Affine
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, and people who lie as they should: how pairs are aligned is tested elsewhere."""
+    monkeypatch.setattr(trainer.finetune, "prealign", lambda _data, pairs, _cache: {key: Affine.identity() for key in pairs})
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> WeightsFile:
+    return base_weights(tmp_path / "base.safetensors")
+
+
+def loaded(path: Path) -> Model:
+    model = load_network(FoundWeights(path, read_config(path)))
+    assert model is not None
+    return model
+
+
+def displacement(network: Network, *words: str) -> torch.Tensor:
+    """What a network makes of two noisy images under a request."""
+    random = torch.Generator().manual_seed(3)
+    images, known = torch.rand(2, 1, 16, 16, 16, generator=random), torch.ones(2, 1, 8, 8, 8)
+    with torch.inference_mode():
+        found: torch.Tensor = network(images, known, as_ask(Condition(network.known.resolve(words)), network.known)).displacement
+    return found
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, qualities: list[float], seen: list[torch.Tensor] | None = None) -> None:
+    """Looks that see what the script says, before the first step and at every look."""
+    script = iter(qualities)
+
+    def look(_exam: Exam, network: Network, _request: Any, step: int, _gallery: Any) -> Look:
+        if seen is not None:
+            seen.append(network.state_dict()["levels.0.head.controller.bias"].clone())
+        return Look(step, next(script), 0.1, 0.0)
+
+    monkeypatch.setattr(Exam, "look", look)
+
+
+def told(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    return found
+
+
+def test_small_file_holds_what_differs_and_says_how_it_came_about(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    before, heard = base.path.read_bytes(), list[tuple[str, int, int]]()
+    run = options(listed(organs, "mine"), tmp_path, base, anatomy="my_organs", rate=5e-3)
+    outcome = finetune(run, progress=lambda *words: heard.append(words))
+    assert outcome.improved and outcome.after.score > outcome.before.score and outcome.after.quality >= outcome.before.quality
+    assert (outcome.measure, outcome.step, outcome.stopped) == (Measure.DICE, 4, 0)
+    assert base.path.read_bytes() == before and not run.folder.exists()
+    assert heard[-1] == ("finetune", 4, 4) and ("align", 2, 2) in heard
+    tensors = safetensors.torch.load_file(run.output)
+    assert {name for name in tensors if not any(part in name for part in ("controller", "modulation", "conditions"))} == set()
+    # The rows of the region and of the new name.
+    assert tensors[f"rows:{EMBEDDING}"].shape == (2, 4) and EMBEDDING not in tensors
+    config = told(run.output)
+    assert config["adapter"]["base"] == {"name": "base", "sha256": base.sha256} and config["adapter"]["anatomy"] == "my_organs"
+    assert config["added"] == [{"name": "my_organs", "region": "abdomen", "sought": False}]
+    history = config["finetune"]
+    assert history["data"] == {"name": "mine", "pairs": 3, "labelled": 3, "scans": 3}
+    assert history["held_out"] == {"name": "mine", "pairs": 1} and history["judged_by"] == "1 of 10 pairs, held back"
+    assert (history["what"], history["measure"], history["improved"], history["steps"]) == ("controller", "dice", True, 4)
+    assert [look["step"] for look in history["looks"]] == [0, 2, 4] and history["before"] == history["looks"][0]
+    assert history["after"]["quality"] == outcome.after.quality and config["step"] == outcome.after.step
+    assert config["seed"] == 0 and config["versions"]["torch"] == torch.__version__ and str(tmp_path) not in json.dumps(config)
+
+
+def test_what_was_not_adapted_for_is_answered_by_the_base_to_the_bit(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    for word in ("my_organs", "liver"):
+        run = options(listed(organs, "bits"), tmp_path, base, anatomy=word, rate=5e-2, output=tmp_path / f"{word}.safetensors")
+        assert finetune(run).step == 4
+        model, plain = loaded(run.output), loaded(base.path)
+        for words in ((), ("spleen",), ("abdomen",), ("kidneys",)):
+            network = model.network_for(words)
+            assert network is model.network
+            assert torch.equal(displacement(network, *words), displacement(plain.network, *words))
+        for words in ((word,), (word, "spleen")):
+            assert model.network_for(words) is model.tuned
+        told_by_base = displacement(plain.network, "liver" if word == "liver" else "all")
+        assert not torch.equal(displacement(model.network_for((word,)), word), told_by_base)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_run_has_the_numbers_of_an_uninterrupted_one(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    pairs = listed(organs, "halves")
+    whole, halves = (options(pairs, tmp_path, base, anatomy="mine", output=tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    first = finetune(whole)
+
+    def stopped(state: Any, *rest: Any) -> float:
+        if state.step == 2:
+            os.kill(os.getpid(), number)
+        return learn(state, *rest)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.finetune, "learn", stopped)
+        outcome = finetune(halves)
+    assert (outcome.step, outcome.stopped) == (3, number) and signal.getsignal(number) is before
+    assert not halves.output.exists() and halves.folder.exists()
+    with pytest.raises(UsageError, match="holds an unfinished run; go on with --resume"):
+        finetune(halves)
+    with pytest.raises(UsageError, match="begun with other pairs, weights or options"):
+        finetune(options(pairs, tmp_path, base, anatomy="mine", output=halves.output, seed=1), resume=True)
+    assert finetune(halves, resume=True) == first
+    assert halves.output.read_bytes() == whole.output.read_bytes()
+    one, other = (told(run.output)["finetune"] | {"seconds": 0} for run in (whole, halves))
+    assert one == other
+
+
+def test_best_look_is_kept_and_nothing_more_ends_the_run(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    scripted(monkeypatch, [0.5, 0.6, 0.7, 0.65, 0.69, *([0.6] * 20)], seen)
+    run = options(listed(organs, "best", (0, 1, 2)), tmp_path, base, steps=100, look_every=1)
+    outcome = finetune(run)
+    # Eight looks after the second.
+    assert (outcome.after.step, outcome.after.quality, outcome.step, len(seen)) == (2, 0.7, 10, 11)
+    assert told(run.output)["finetune"]["ended"] == "nothing better in 8 looks"
+    kept = safetensors.torch.load_file(run.output)["levels.0.head.controller.bias"]
+    assert torch.equal(kept, seen[2]) and not torch.equal(kept, seen[3]) and not torch.equal(kept, seen[1])
+
+
+def test_time_ends_a_run_after_a_last_look(organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [0.5] * 3)
+    run = options(listed(organs, "time", (0, 1)), tmp_path, base, steps=None, minutes=1e-6)
+    assert finetune(run).step == 0 and told(run.output)["finetune"]["ended"] == "the time is over"
+
+
+@pytest.mark.parametrize("word", ["liver", "mine", None])
+@pytest.mark.parametrize("what", list(What))
+def test_nothing_better_writes_what_answers_as_the_base(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch, word: str | None, what: What
+) -> None:
+    scripted(monkeypatch, [0.5, 0.49, 0.5])
+    run = options(listed(organs, "worse", (0, 1, 2)), tmp_path, base, anatomy=word, what=what, rate=5e-2)
+    outcome = finetune(run)
+    assert not outcome.improved and outcome.after == outcome.before
+    history, model, plain = told(run.output)["finetune"], loaded(run.output), loaded(base.path)
+    assert history["improved"] is False and history["after"] == history["before"] and told(run.output)["step"] == 0
+    assert told(run.output)["trained"] == base.config["trained"]
+    for words in ((), ("liver",), ("spleen",)):
+        assert torch.equal(displacement(model.network_for(words), *words), displacement(plain.network, *words))
+    if word == "mine":
+        # A new name is answered as all is; its embedding is a sum, so not to the last bit.
+        own, everything = displacement(model.network_for(("mine",)), "mine"), displacement(plain.network)
+        torch.testing.assert_close(own, everything, rtol=1e-4, atol=1e-6)
+        assert own.abs().max() > 0.01
+
+
+def test_ruinous_rate_does_not_make_it_worse(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    """Without a script: the looks themselves see it."""
+    run = options(listed(organs, "ruin", (0, 1, 2)), tmp_path, base, anatomy="liver", rate=30.0)
+    outcome = finetune(run)
+    looks = told(run.output)["finetune"]["looks"]
+    assert not outcome.improved and min(look["quality"] or 0 for look in looks[1:]) < looks[0]["quality"]
+
+
+def test_single_pair_and_unlabelled_pairs_are_judged_by_their_images(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    one = options(listed(organs, "one", (0, 1)), tmp_path, base, anatomy="liver", output=tmp_path / "one.safetensors")
+    assert finetune(one).measure is Measure.SIMILARITY
+    assert "the one pair itself, which leaves nothing to hold back" in told(one.output)["finetune"]["judged_by"]
+    bare = options(listed(organs, "bare", (0, 1, 2), labelled=False, labels=None), tmp_path, base, anatomy="region_of_mine")
+    outcome = finetune(bare)
+    assert outcome.measure is Measure.SIMILARITY and 0 < outcome.before.quality < 1
+    assert told(bare.output)["finetune"]["data"]["labelled"] == 0
+    val = options(listed(organs, "one", (0, 1)), tmp_path, base, val=listed(organs, "val", (3, 4)), output=tmp_path / "val.safetensors")
+    assert finetune(val).measure is Measure.DICE and told(val.output)["finetune"]["judged_by"] == "1 pairs of val.json"
+
+
+def test_everything_adapted_is_a_whole_file_with_the_new_name(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7])
+    run = options(listed(organs, "whole", (0, 1, 2)), tmp_path, base, anatomy="mine", what=What.ALL, rate=5e-3)
+    assert finetune(run).improved
+    base.path.unlink()
+    model = loaded(run.output)
+    assert model.tuned is None and model.network.settings.vocabulary == SMALL.vocabulary + 1
+    assert "encoder.stem.weight" in read_weights(run.output).tensors and "adapter" not in told(run.output)
+    assert displacement(model.network_for(("mine",)), "mine").abs().max() > 0
+    assert told(run.output)["trained"]["real"] == ["kidney_left", "liver", "spleen"]
+
+
+def test_adapted_weights_can_be_adapted_again_only_if_whole(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    first = options(listed(organs, "first", (0, 1, 2)), tmp_path, base, anatomy="mine", what=What.ALL, steps=2, rate=5e-3)
+    finetune(first)
+    again = options(
+        listed(organs, "again", (0, 1, 2)), tmp_path, read_weights(first.output), anatomy="yours", output=tmp_path / "yours.safetensors"
+    )
+    finetune(again)
+    assert [one["name"] for one in told(again.output)["added"]] == ["mine", "yours"]
+    model = loaded(again.output)
+    assert model.network_for(("mine",)) is model.network and model.network_for(("yours",)) is model.tuned
+    with pytest.raises(WeightsError, match=r"yours\.safetensors: adapted weights themselves, made for mine; name mine with --weights"):
+        finetune(options(again.pairs, tmp_path, read_weights(again.output), output=tmp_path / "third.safetensors"))
+
+
+def test_wrong_use_is_said_before_anything_is_made(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    run = options(listed(organs, "there", (0, 1)), tmp_path, base)
+    run.output.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"mine\.safetensors exists; choose another --output, or allow it with --overwrite"):
+        finetune(run)
+    assert run.output.read_bytes() == b"mine" and not run.folder.exists()
+    with pytest.raises(InputError, match="no such file; name the JSON of your pairs"):
+        finetune(options(tmp_path / "none.json", tmp_path, base, output=tmp_path / "new.safetensors"))
+    for words, change in (
+        ("--minutes and --steps", {"minutes": 1.0}),
+        ("--steps must be at least 1", {"steps": 0}),
+        ("--minutes must be above 0", {"steps": None, "minutes": 0.0}),
+        (r"NAME\.safetensors", {"output": tmp_path / "mine.pt"}),
+    ):
+        with pytest.raises(UsageError, match=words):
+            options(run.pairs, tmp_path, base, **change)  # type: ignore[arg-type]
+
+
+def test_names_of_an_adapter_are_the_bases_and_its_own(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+    run = options(listed(organs, "names", (0, 1, 2)), tmp_path, base, anatomy="odd_organ")
+    finetune(run)
+    model = loaded(run.output)
+    assert model.vocabulary.size == vocabulary().size + 1 and model.network.known.size == vocabulary().size
+    assert model.training.gaps("odd_organ", model.vocabulary) == [] and model.training.gaps("pancreas", model.vocabulary) == ["pancreas"]

@@ -1,0 +1,56 @@
+"""Weights and lists of pairs that are quick to adapt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.finetune_options import Options
+from unireg_cli.io.weights import WeightsFile, read_weights, write_weights
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.network import Network, settings_as_json
+from unireg_cli.model.settings import NetworkSettings
+
+SMALL = NetworkSettings(
+    vocabulary().size, encoder=(8, 8), match=(4, 4), decoder=(8, 8), reach=(1.0, 2.0), neighbours=(7, 7), condition=8, embedding=4, hidden=4
+)
+
+
+def base_weights(path: Path, settings: NetworkSettings = SMALL, *, seed: int = 0, **changes: Any) -> WeightsFile:
+    """Weights whose network moves things a little and minds its condition."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        network = Network(settings)
+        network.conditions.anatomy.normal_(0, 0.5)
+        for level in network.levels:
+            level.head.controller.weight.normal_(0, 0.02)  # type: ignore[union-attr]
+    config = {
+        "name": path.stem,
+        "network": settings_as_json(settings),
+        "trained": {"real": ["liver"], "synthetic": []},
+        "smoothness": 0.5,
+        "step": 7,
+        "licence": "for tests",
+    }
+    write_weights(path, network.state_dict(), config | changes)
+    return read_weights(path)
+
+
+def listed(organs: Path, name: str, scans: Sequence[int] = range(5), *, labelled: bool = True, **changes: Any) -> Path:
+    """Another list of the scans of the fixture ``organs``, in its folder; a change to None takes a key away."""
+    content = json.loads((organs / "dataset.json").read_text()) | {"name": name, "region": "abdomen"}
+    content["training"] = [content["training"][k] if labelled else {"image": content["training"][k]["image"]} for k in scans]
+    content |= changes
+    path = organs / f"{name}.json"
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+def options(pairs: Path, folder: Path, base: WeightsFile, **changes: Any) -> Options:
+    """A run of four steps with a look after every second."""
+    words = {"pairs": pairs, "output": folder / "mine.safetensors", "weights": base.path, "steps": 4, "look_every": 2}
+    return Options(**(words | {"voxels": (4000, 8000), "device": "cpu"} | changes))

@@ -1,0 +1,109 @@
+"""What of a network can be adapted on its own: the tensors that only the condition passes through, laid over those of the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unireg_cli.errors import WeightsError
+from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary
+from unireg_cli.model.condition import Condition, encode
+from unireg_cli.model.network import Network
+from unireg_cli.model.settings import NetworkSettings
+
+CONDITIONAL = ("controller", "modulation", "conditions")
+"""What only the condition passes through, by parts of the parameters' names."""
+
+EMBEDDING = "conditions.anatomy"
+TABLES = (EMBEDDING, "finder.fine", "finder.context", "finder.bias")
+"""Tensors with one row for each id of the vocabulary."""
+
+_ROWS = "rows:"
+
+
+def rows_asked(request: AnatomyRequest, known: Vocabulary) -> dict[str, list[int]]:
+    """Which rows of each table a request reads: all that it adds up of the embeddings, and the structures that it looks for."""
+    embedded = encode(Condition(request), known).anatomy.nonzero()[0].tolist()
+    sought = [] if request.regions else sorted(request.structures)
+    return {name: embedded if name == EMBEDDING else sought for name in TABLES}
+
+
+def grown(tensors: Mapping[str, Tensor], region: int) -> dict[str, Tensor]:
+    """The tensors with one more row in every table, a copy of the ``region``'s."""
+    return {name: torch.cat((tensor, tensor[region : region + 1])) if name in TABLES else tensor for name, tensor in tensors.items()}
+
+
+def as_everything(tensors: Mapping[str, Tensor], id: int, region: int, everything: int) -> dict[str, Tensor]:
+    """The tensors with the embedding of ``id`` such that asking for it, with its region, says to the network what ``all`` says."""
+    table = tensors[EMBEDDING].clone()
+    # Two embeddings are summed and divided by the root of two.
+    table[id] = 2**0.5 * table[everything] - table[region]
+    return {**tensors, EMBEDDING: table}
+
+
+def overlay(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """What a file must hold beside ``base``: ``rows`` of the tables, and of all other tensors those that differ.
+
+    Raises:
+        ValueError: a row that differs and is not among ``rows``.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in tuned.items():
+        if name not in TABLES:
+            if not torch.equal(tensor, base[name]):
+                found[name] = tensor
+            continue
+        others = [row for row in range(len(base[name])) if row not in set(rows[name])]
+        if not torch.equal(tensor[others], base[name][others]):
+            raise ValueError(f"{name}: rows beside {list(rows[name])} were changed")
+        if rows[name]:
+            found[_ROWS + name] = tensor[list(rows[name])]
+    return found
+
+
+def laid_over(
+    base: Mapping[str, Tensor], over: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]], size: int, where: str
+) -> dict[str, Tensor]:
+    """The whole tensors again: ``base`` with what :func:`overlay` has kept; its tables grow to ``size`` rows.
+
+    Raises:
+        WeightsError: tensors or rows that the base has no place for.
+    """
+    whole = dict(base)
+    for name in TABLES:
+        missing = size - len(base[name])
+        whole[name] = torch.cat((base[name], base[name].new_zeros(missing, *base[name].shape[1:]))) if missing else base[name].clone()
+    for name, tensor in over.items():
+        target = name.removeprefix(_ROWS)
+        places = rows.get(target, []) if name != target else None
+        fits = target in whole and (places is None or (len(places) == len(tensor) and all(0 <= row < size for row in places)))
+        if not fits or (tensor.shape[1:] != whole[target].shape[1:] if places is not None else tensor.shape != whole[target].shape):
+            raise WeightsError(f"{where}: its tensor {name!r} fits no tensor of its base; copy the file anew")
+        if places is None:
+            whole[target] = tensor
+        else:
+            whole[target][list(places)] = tensor
+    return whole
+
+
+def named(network: Network, known: Vocabulary) -> Network:
+    """A network that understands the names of ``known``: as many as its tables have rows.
+
+    Raises:
+        WeightsError: another number.
+    """
+    if network.settings.vocabulary != known.size:
+        raise WeightsError(
+            f"the network knows {network.settings.vocabulary} anatomies, its names are {known.size}: made with another table of "
+            "anatomies; use the unireg it was made with, or adapt the weights anew"
+        )
+    network.known = known
+    return network
+
+
+def with_rows(settings: NetworkSettings, count: int) -> NetworkSettings:
+    """The settings of a network with another number of ids."""
+    return replace(settings, vocabulary=count)
