@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from unireg_cli.spatial import Grid
+from unireg_cli.spatial import DisplacementField, Grid
+from unireg_cli.spatial.field import field_from_index
 from unireg_cli.spatial.filters import gaussian, resize_displacement
 from unireg_cli.spatial.jacobian import index_determinant
 
@@ -17,6 +18,15 @@ _FADE_SLOPE = 2.41
 _FADE_ROOM = 1.1
 # Determinants below this are smoothed away before writing.
 _LEAST_DETERMINANT = 0.02
+
+
+def finish_field(displacement: Tensor, network_grid: Grid, fixed_grid: Grid, spacing: str) -> tuple[DisplacementField, int]:
+    """The field to be written: faded out beyond the network grid, at the spacing asked for, without folds."""
+    faded, wide = fade_out(displacement, network_grid)
+    if spacing != "auto":
+        faded, wide = at_spacing(faded, wide, fixed_grid if spacing == "full" else float(spacing))
+    faded, mended = remove_folds(faded)
+    return field_from_index(faded, wide), mended
 
 
 def fade_out(displacement: Tensor, grid: Grid) -> tuple[Tensor, Grid]:

@@ -5,36 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unireg_cli.errors import InputError
-from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.anatomy import Vocabulary, vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
-from unireg_cli.registration.alignment import View, align, coarser
-from unireg_cli.registration.device import choose_device
-from unireg_cli.registration.finish import at_spacing, fade_out, remove_folds
+from unireg_cli.registration.alignment import align, coarser
+from unireg_cli.registration.attention import attend
+from unireg_cli.registration.finish import finish_field
+from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, similarities
 from unireg_cli.registration.network_grid import body_box
-from unireg_cli.registration.normalise import decide_modality, foreground, normalise
 from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on, predict
-from unireg_cli.registration.refinement import Scene, plan_levels, refine
-from unireg_cli.registration.result import Quality, Registration
+from unireg_cli.registration.preparation import Prepared, prepare, seen_through
+from unireg_cli.registration.refinement import Level, plan_levels, refine
+from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
+from unireg_cli.registration.steering import Guide, Steering, make_guide
 from unireg_cli.registration.stopwatch import Stopwatch
-from unireg_cli.similarity.measure import Measure, measure
-from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid, Image
-from unireg_cli.spatial.field import field_from_index
+from unireg_cli.spatial import Affine, Chain, Grid, Image
 from unireg_cli.spatial.filters import resize_displacement
-from unireg_cli.spatial.inverse import inverse_consistency
-from unireg_cli.spatial.jacobian import determinant, regularity
-from unireg_cli.spatial.resample import resample
 from unireg_cli.spatial.velocity import compose
-from unireg_cli.types import Effort, Interpolation, Similarity, TransformKind
+from unireg_cli.types import Effort, Mode, TransformKind
+
+__all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_field", "prepare", "quiet", "register_images"]
 
 Progress = Callable[[str, int, int], None]
+Before = Callable[[Grid], Tensor]
 
 # Most refinement steps per scale, coarsest first, by effort.
 _STEPS: dict[Effort, tuple[int, ...]] = {
@@ -48,23 +46,36 @@ _STEPS_AFTER: dict[Effort, tuple[int, ...]] = {
     Effort.DEFAULT: (0, 0, 40, 20),
     Effort.BEST: (0, 100, 150, 80),
 }
-# Voxels on which the similarity of the report is measured.
-_JUDGE_VOXELS = 300_000
+# Fewest steps where the user's own guides steer: they act at every scale, and the network has not seen them.
+_STEPS_STEERED: dict[Effort, tuple[int, ...]] = {
+    Effort.FAST: (20, 40, 20, 0),
+    Effort.DEFAULT: (20, 60, 60, 30),
+    Effort.BEST: (60, 150, 150, 80),
+}
+# How much more the refinement smooths for one person twice.
+_INTRA_STIFFER = 1.2
+# Voxels on which a spline through landmarks is made.
+_SPLINE_VOXELS = 250_000
 
 
 def quiet(stage: str, done: int, total: int) -> None:
     """A progress callback that says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Both images normalised, what the metric is, and what was decided on the way."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """A pair with its affine, from which any number of deformable registrations can start."""
 
-    fixed: View
-    moving: View
-    measure: Measure
-    decisions: dict[str, str]
-    foreground: Tensor
+    fixed: Image
+    pair: Prepared
+    affine: Affine
+    reference: Affine
+    """The start, for the similarity before."""
+    later: Chain
+    """The non-affine initial transform, or nothing."""
+    steering: Steering | None
+    moving: Image
+    stages: tuple[Stage, ...]
 
 
 def register_images(
@@ -76,6 +87,7 @@ def register_images(
     moving_mask: Image | None = None,
     initial: Chain | None = None,
     network: Network | None = None,
+    steering: Steering | None = None,
     progress: Progress = quiet,
 ) -> Registration:
     """Register ``moving`` to ``fixed``.
@@ -88,12 +100,36 @@ def register_images(
         moving_mask: the same for the moving image.
         initial: fixed -> moving points, LPS mm; part of the result. Replaces ``settings.start``.
         network: in inference mode; None registers by the engine alone.
+        steering: segmentations or landmarks of both images, for the refinement.
         progress: called as (stage, steps done, steps in all).
 
     Raises:
-        InputError: an image without contrast or with NaN, an empty mask, or no overlap under the start asked for.
+        InputError: an image without contrast or with NaN, an empty mask, steering that does not fit the images, or no overlap
+            under the start asked for.
         GeometryError: a mask on another grid than its image.
-        UsageError: a device that is not there.
+        UsageError: a device that is not there, or steering without a refinement.
+    """
+    known = None if network is None else network.known
+    masks = {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    aligned = align_images(fixed, moving, settings, **masks, initial=initial, steering=steering, known=known, progress=progress)
+    return bend(aligned, settings, network=network, progress=progress)
+
+
+def align_images(
+    fixed: Image,
+    moving: Image,
+    settings: Settings,
+    *,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    initial: Chain | None = None,
+    steering: Steering | None = None,
+    known: Vocabulary | None = None,
+    progress: Progress = quiet,
+) -> Aligned:
+    """The first half of :func:`register_images`: everything that does not depend on anatomy, mode, smoothness or effort.
+
+    ``known`` has the names of the network that will follow, where those are more than the table's.
     """
     watch = Stopwatch()
     later = Chain() if initial is None else initial.simplified()
@@ -103,7 +139,10 @@ def register_images(
     with torch.inference_mode():
         with watch.stage("prepare"):
             progress("prepare", 0, 1)
-            seen, seen_mask = _through(moving, moving_mask, later, fixed.grid)
+            if steering is not None:
+                # Wrong use is said before the work.
+                make_guide(steering, fixed, moving, settings.anatomy, known or vocabulary(), Chain())
+            seen, seen_mask = seen_through(later, fixed.grid, moving, moving_mask)
             pair = prepare(fixed, seen, settings, fixed_mask, seen_mask)
             starts = {"initial transform": start or Affine.identity()}
             if initial is None:
@@ -111,82 +150,47 @@ def register_images(
         with watch.stage("align"):
             affine, origin = align(pair.fixed, pair.moving, starts, settings.transform, pair.measure, _named(progress, "align"))
             pair.decisions["start"] = origin
-        reference = start or Affine.identity()
+    return Aligned(fixed, pair, affine, start or Affine.identity(), later, steering, moving, watch.stages)
+
+
+def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None, progress: Progress = quiet) -> Registration:
+    """The second half of :func:`register_images`; rigid and affine settings leave the pair as it is aligned."""
+    watch = Stopwatch(aligned.stages)
+    # What one registration decides is not decided for the next one of the same pair.
+    aligned = replace(aligned, pair=replace(aligned.pair, decisions=dict(aligned.pair.decisions)))
+    with torch.inference_mode():
         if settings.transform is not TransformKind.DEFORMABLE:
-            return _linear_result(pair, affine, reference, later, watch)
+            return _linear_result(aligned, watch)
         prediction = None
         if network is not None:
             with watch.stage("predict"):
                 progress("predict", 0, 1)
-                prediction = _predict(network, pair, affine, settings)
-        return _deform(fixed, pair, affine, prediction, reference, later, settings, watch, progress)
-
-
-def prepare(fixed: Image, moving: Image, settings: Settings, fixed_mask: Image | None, moving_mask: Image | None) -> Prepared:
-    """Normalised views of both images on the device, and the similarity that fits their modalities."""
-    device, why_device = choose_device(settings.device)
-    fixed_modality, why_fixed = decide_modality(fixed, settings.fixed_modality)
-    moving_modality, why_moving = decide_modality(moving, settings.moving_modality)
-    chosen, why = settings.similarity, "asked for"
-    if chosen is Similarity.AUTO:
-        same = fixed_modality is moving_modality
-        chosen, why = (Similarity.LNCC, "both images are of one modality") if same else (Similarity.MIND, "the modalities differ")
-    values = normalise(fixed, fixed_modality)
-    view_fixed = View(values.to(device), fixed.grid, _mask(fixed_mask, fixed, device))
-    view_moving = View(normalise(moving, moving_modality).to(device), moving.grid, _mask(moving_mask, moving, device))
-    decisions = {
-        "fixed_modality": why_fixed,
-        "moving_modality": why_moving,
-        "similarity": f"{chosen.value} ({why})",
-        "device": why_device,
-    }
-    return Prepared(view_fixed, view_moving, measure(chosen), decisions, foreground(values, fixed_modality))
-
-
-def _mask(mask: Image | None, image: Image, device: torch.device) -> Tensor | None:
-    if mask is None:
-        return None
-    if not mask.grid.same_space(image.grid):
-        raise InputError(
-            f"{mask.name}: a mask must lie on the grid of its image; {image.name} has {image.grid.describe()}, "
-            f"the mask {mask.grid.describe()} or another origin or direction; resample it with unireg warp -n nearest"
-        )
-    inside = mask.voxels != 0
-    if not inside.any():
-        raise InputError(f"{mask.name}: the mask is empty; voxels that are not 0 are where the metric counts")
-    return torch.from_numpy(inside.astype(np.float32)).to(device)
-
-
-def _through(moving: Image, mask: Image | None, later: Chain, grid: Grid) -> tuple[Image, Image | None]:
-    """The moving image (and mask) as seen through a non-affine initial transform, on a widened fixed grid; for the metric only."""
-    if not later.steps:
-        return moving, mask
-    margin = [max(2, n // 8) for n in grid.size]
-    wide = grid.padded(margin, margin)
-    fill = float(moving.voxels.min())
-    seen = Image(resample(moving.voxels, moving.grid, wide, later, Interpolation.LINEAR, fill), wide, moving.name)
-    if mask is None:
-        return seen, None
-    return seen, Image(resample(mask.voxels, mask.grid, wide, later, Interpolation.NEAREST), wide, mask.name)
+                prediction = _predict(network, aligned.pair, aligned.affine, settings)
+        guide = None
+        if aligned.steering is not None:
+            known = vocabulary() if network is None else network.known
+            guide = make_guide(aligned.steering, aligned.fixed, aligned.moving, settings.anatomy, known, aligned.later)
+        return _deform(aligned, prediction, guide, settings, watch, progress)
 
 
 def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(stage, done, total)
 
 
-def _linear_result(pair: Prepared, affine: Affine, reference: Affine, later: Chain, watch: Stopwatch) -> Registration:
+def _linear_result(aligned: Aligned, watch: Stopwatch) -> Registration:
+    pair, affine = aligned.pair, aligned.affine
     with watch.stage("judge"):
-        grid = coarser(pair.fixed.grid, _JUDGE_VOXELS)
-        quality = _similarities(pair, affine, reference, grid)
-    forward = Chain((affine, *later.steps))
+        grid = coarser(pair.fixed.grid, JUDGE_VOXELS)
+        quality = similarities(pair, affine, aligned.reference, grid)
+    forward = Chain((affine, *aligned.later.steps))
     pair.decisions["grid"] = f"{grid.describe()} (where the similarity is measured)"
-    warnings = tuple(_gain_warning(quality))
+    warnings = tuple(gain_warning(quality))
     return Registration(forward, forward.invert(), affine, None, None, grid, quality, pair.decisions, warnings, watch.stages)
 
 
 def _predict(network: Network, pair: Prepared, affine: Affine, settings: Settings) -> Prediction:
     """The network under the condition asked for."""
-    device, known = pair.fixed.values.device, vocabulary()
+    device, known = pair.fixed.values.device, network.known
     condition = Condition(known.resolve(settings.anatomy), settings.mode, settings.smoothness)
     box = body_box(pair.foreground > 0)
     found = predict(network.to(device), pair.fixed, pair.moving, box, affine, as_ask(condition, known, device))
@@ -194,44 +198,29 @@ def _predict(network: Network, pair: Prepared, affine: Affine, settings: Setting
     return replace(found, displacement=found.settled(settings.smoothness))
 
 
-def _refined(pair: Prepared, affine: Affine, grid: Grid, prediction: Prediction | None, settings: Settings, progress: Progress) -> Tensor:
-    """The displacement on ``grid`` after the refinement, from the prediction or from nothing."""
-    steps = _STEPS[settings.effort] if prediction is None else _STEPS_AFTER[settings.effort]
-    *coarse, finest = steps
-    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), settings.smoothness)
-    before = None if prediction is None else prediction.on
-    displacement = refine(pair.fixed, pair.moving, affine, levels, pair.measure, _named(progress, "refine"), before)
-    displacement = resize_displacement(displacement, grid.shape)
-    return displacement if prediction is None else compose(prediction.on(grid), displacement)
-
-
 def _deform(
-    fixed: Image,
-    pair: Prepared,
-    affine: Affine,
-    prediction: Prediction | None,
-    reference: Affine,
-    later: Chain,
-    settings: Settings,
-    watch: Stopwatch,
-    progress: Progress,
+    aligned: Aligned, prediction: Prediction | None, guide: Guide | None, settings: Settings, watch: Stopwatch, progress: Progress
 ) -> Registration:
     """The deformable part: refine, finish, judge."""
-    warnings: list[str] = []
+    fixed, pair, affine, later = aligned.fixed, aligned.pair, aligned.affine, aligned.later
     with watch.stage("refine"):
-        if prediction is not None and settings.effort is Effort.FAST and not settings.iterations:
-            network_grid, displacement = prediction.grid, prediction.displacement
+        if guide is None and prediction is not None and settings.effort is Effort.FAST and not settings.iterations:
+            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, [], None)
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
             network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
             pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
-            displacement = _refined(pair, affine, network_grid, prediction, settings, progress)
+            displacement, report = _refined(pair, affine, network_grid, prediction, guide, settings, progress)
     with watch.stage("finish"):
         progress("finish", 0, 3)
-        quality = _similarities(pair, affine, reference, coarser(fixed.grid, _JUDGE_VOXELS), displacement, network_grid)
+        warnings = list(guide.notes) if guide is not None else []
+        quality = similarities(pair, affine, aligned.reference, coarser(fixed.grid, JUDGE_VOXELS), displacement, network_grid)
         if quality.similarity_after < quality.similarity_affine:
-            warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
-            displacement, quality = torch.zeros_like(displacement), replace(quality, similarity_after=quality.similarity_affine)
+            if guide is None:
+                warnings.append("the refinement did not improve the similarity and was dropped; the result is the affine alone")
+                displacement, quality = torch.zeros_like(displacement), replace(quality, similarity_after=quality.similarity_affine)
+            else:
+                warnings.append("what steers the registration made the images less alike; check that it belongs to them")
         field, mended = finish_field(displacement, network_grid, fixed.grid, settings.field_spacing)
         if mended:
             warnings.append(f"{mended} voxels of the field were close to folding and were smoothed")
@@ -239,59 +228,66 @@ def _deform(
         inverse_field = field.invert()
         progress("finish", 2, 3)
         quality = judge_field(quality, field, inverse_field, pair, fixed.grid)
+        forward = Chain((field, affine, *later.steps))
+        if guide is not None:
+            predicted, device = None if prediction is None else prediction.on, pair.fixed.values.device
+            report = replace(
+                report,
+                structures=guide.overlaps(affine, predicted, forward, device),
+                landmarks=guide.errors(affine, predicted, fixed.grid, later, forward),
+            )
         progress("finish", 3, 3)
-    warnings += _gain_warning(quality)
-    forward = Chain((field, affine, *later.steps))
+    warnings += gain_warning(quality)
     inverse = Chain((*later.invert().steps, affine.invert(), inverse_field))
     return Registration(
-        forward, inverse, affine, field, inverse_field, network_grid, quality, pair.decisions, tuple(warnings), watch.stages
+        forward, inverse, affine, field, inverse_field, network_grid, quality, pair.decisions, tuple(warnings), watch.stages, report
     )
 
 
-def finish_field(displacement: Tensor, network_grid: Grid, fixed_grid: Grid, spacing: str) -> tuple[DisplacementField, int]:
-    """The field to be written: faded out beyond the network grid, at the spacing asked for, without folds."""
-    faded, wide = fade_out(displacement, network_grid)
-    if spacing != "auto":
-        faded, wide = at_spacing(faded, wide, fixed_grid if spacing == "full" else float(spacing))
-    faded, mended = remove_folds(faded)
-    return field_from_index(faded, wide), mended
+def _refined(
+    pair: Prepared,
+    affine: Affine,
+    grid: Grid,
+    prediction: Prediction | None,
+    guide: Guide | None,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Tensor, SteeringReport]:
+    """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
+    steps = _STEPS[settings.effort] if prediction is None else _STEPS_AFTER[settings.effort]
+    if guide is not None:
+        steps = tuple(max(pair) for pair in zip(steps, _STEPS_STEERED[settings.effort], strict=True))
+    *coarse, finest = steps
+    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), stiffness(settings) - 0.5)
+    before = _before(pair, affine, prediction, guide)
+    pull = None if guide is None else guide.pull(affine, before, pair.fixed.values.device)
+    # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
+    segmented = guide is not None and guide.structures is not None
+    fixed, attention = (pair.fixed, None) if segmented else attend(pair.fixed, prediction)
+    displacement = refine(fixed, pair.moving, affine, levels, pair.measure, _named(progress, "refine"), before, pull)
+    displacement = resize_displacement(displacement, grid.shape)
+    if before is not None:
+        displacement = compose(before(grid), displacement)
+    return displacement, _report(settings, levels, attention)
 
 
-def _similarities(
-    pair: Prepared, affine: Affine, reference: Affine, grid: Grid, displacement: Tensor | None = None, own: Grid | None = None
-) -> Quality:
-    """Similarity at the start, after the affine and under a displacement given on its ``own`` grid; all on one moderate ``grid``."""
-    nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
-    before = Scene(pair.fixed, pair.moving, reference, grid, pair.measure).value(nothing)
-    scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
-    aligned = scene.value(nothing)
-    after = aligned if displacement is None or own is None else scene.value(displacement_on(displacement, own, grid))
-    return Quality(pair.measure.name, before, aligned, after)
+def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide: Guide | None) -> Before | None:
+    """What is known before the refinement, on any grid: the network's displacement, after a spline that the landmarks ask for."""
+    predicted = None if prediction is None else prediction.on
+    grid = coarser(pair.fixed.grid, _SPLINE_VOXELS)
+    start = None if guide is None else guide.start(affine, predicted, grid, pair.fixed.values.device)
+    if start is None:
+        return predicted
+    if predicted is None:
+        return lambda other: displacement_on(start, grid, other)
+    return lambda other: compose(predicted(other), displacement_on(start, grid, other))
 
 
-def judge_field(
-    quality: Quality, field: DisplacementField, inverse_field: DisplacementField, pair: Prepared, fixed_grid: Grid
-) -> Quality:
-    """``quality`` with what the field itself says, over all of it and inside the fixed image's foreground."""
-    jacobian = determinant(field)
-    inside = _foreground_on(pair.foreground, fixed_grid, field.grid)
-    lengths = np.sqrt(np.square(field.vectors_mm[inside]).sum(-1)) if inside.any() else np.zeros(1)
-    percentiles = {f"p{p}": float(np.percentile(lengths, p)) for p in (50, 95, 99)} | {"max": float(lengths.max())}
-    return replace(
-        quality,
-        regularity=regularity(jacobian),
-        regularity_foreground=regularity(jacobian, inside),
-        displacement_percentiles_mm=percentiles,
-        inverse_consistency=inverse_consistency(field, inverse_field, inside),
-    )
+def stiffness(settings: Settings) -> float:
+    """By what the refinement's usual smoothing is multiplied."""
+    return (0.5 + settings.smoothness) * (_INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0)
 
 
-def _foreground_on(foreground_map: Tensor, fixed_grid: Grid, grid: Grid) -> np.ndarray:
-    """The fixed foreground on the field's grid, False beyond the fixed field of view."""
-    return resample(foreground_map.numpy(), fixed_grid, grid, Chain(), Interpolation.NEAREST).astype(bool)
-
-
-def _gain_warning(quality: Quality) -> list[str]:
-    if quality.similarity_after <= quality.similarity_before:
-        return [f"the similarity did not rise ({quality.similarity_before:.3f} -> {quality.similarity_after:.3f}); look at the result"]
-    return []
+def _report(settings: Settings, levels: list[Level], attention: str | None) -> SteeringReport:
+    scales = tuple(Scale(level.grid.spacing, level.steps, level.smoothing.velocity, level.smoothing.field) for level in levels)
+    return SteeringReport(settings.anatomy or ("all",), settings.mode, settings.smoothness, stiffness(settings), attention, scales)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.registration.alignment import View, coarser
+from unireg_cli.registration.pull import Pull
 from unireg_cli.similarity.measure import Measure, divisor
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
@@ -20,6 +22,8 @@ from unireg_cli.spatial.velocity import compose
 _MARGIN = 0.12
 # A level ends when the similarity has risen by less than this over so many steps.
 _PATIENCE, _ENOUGH = 10, 1e-3
+# What a voxel of distance from the user's guides counts beside the similarity, when a level's end is decided.
+_VOXEL_OFF = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +125,20 @@ def refine(
     measure: Measure,
     report: Callable[[int, int], None],
     before: Callable[[Grid], Tensor] | None = None,
+    pull: Callable[[Grid], Pull] | None = None,
 ) -> Tensor:
     """Displacement u (3, D, H, W) in voxels of the last level's grid that makes moving(A(x + u(x))) like fixed(x).
 
     ``before`` gives a displacement b that is already known, on any grid; then moving(A(y + b(y))), y = x + u(x), is made like fixed(x).
     So the smoothing of each step acts on what the refinement adds, and does not wear away what it was given.
+    ``pull`` makes the force of the user's own guides at a scale, see :mod:`unireg_cli.registration.pull`.
     """
     total, done = sum(level.steps for level in levels), 0
     displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device)
     for level in levels:
         scene = Scene(fixed, moving, affine, level.grid, measure, before)
         displacement = resize_displacement(displacement, level.grid.shape)
-        for step in climb_level(scene, level, displacement):
+        for step in climb_level(scene, level, displacement, None if pull is None else pull(level.grid)):
             displacement = step
             done += 1
             report(done, total)
@@ -140,24 +146,41 @@ def refine(
     return displacement
 
 
-def climb_level(scene: Scene, level: Level, displacement: Tensor) -> Iterator[Tensor]:
+def climb_level(scene: Scene, level: Level, displacement: Tensor, pull: Pull | None = None) -> Iterator[Tensor]:
     """The displacement after each step at one scale; ends early when the similarity stops rising.
 
     phi <- phi o (id + v), v scaled to a largest length that starts at one voxel and shrinks when a step overshoots:
-    with |v| <= 1 voxel and its Gaussian smoothing every step is invertible.
+    with |v| <= 1 voxel and its Gaussian smoothing every step is invertible. A ``pull`` is added in its own voxels, so that the
+    guides, once reached, leave the images alone.
     """
     length, history = 1.0, [float("-inf")]
+    widths = (level.smoothing.velocity,) * 3
     for _ in range(level.steps):
         value, velocity = scene.velocity(displacement)
+        off, step = (0.0, None) if pull is None else pull.velocity(displacement)
+        value -= _VOXEL_OFF * off
         if value < history[-1]:
             length = max(0.7 * length, 0.2)
         history.append(value)
         if len(history) > _PATIENCE and value - history[-_PATIENCE] < _ENOUGH:
             return
-        velocity = gaussian(velocity, (level.smoothing.velocity,) * 3)
-        longest = float(velocity.square().sum(dim=0).amax()) ** 0.5
-        if longest <= 0:
+        velocity = gaussian(velocity, widths)
+        longest = _longest(velocity)
+        if longest <= 0 and step is None:
             return
-        displacement = compose(displacement, velocity.mul_(length / longest), scene.lattice)
+        velocity.mul_(length / max(longest, 1e-12))
+        if step is not None:
+            velocity += gaussian(shortened(step), widths)
+            velocity = shortened(velocity)
+        displacement = compose(displacement, velocity, scene.lattice)
         displacement = gaussian(displacement, (level.smoothing.field,) * 3)
         yield displacement
+
+
+def shortened(velocity: Tensor, most: float = 1.0) -> Tensor:
+    """Vectors (3, D, H, W) longer than ``most`` cut to that length."""
+    return velocity * (most / velocity.square().sum(dim=0).sqrt_().clamp_min_(most))
+
+
+def _longest(velocity: Tensor) -> float:
+    return math.sqrt(float(velocity.square().sum(dim=0).amax()))

@@ -24,8 +24,8 @@ def peak_memory_mb() -> float:
 class Stopwatch:
     """Collects one :class:`Stage` per ``with stopwatch.stage(name)`` block."""
 
-    def __init__(self) -> None:
-        self._stages: list[Stage] = []
+    def __init__(self, earlier: tuple[Stage, ...] = ()) -> None:
+        self._stages = list(earlier)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -1,0 +1,63 @@
+"""Numbers by which a result can be judged: how alike the images are, and what the field itself says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unireg_cli.registration.prediction import displacement_on
+from unireg_cli.registration.preparation import Prepared
+from unireg_cli.registration.refinement import Scene
+from unireg_cli.registration.result import Quality
+from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid
+from unireg_cli.spatial.inverse import inverse_consistency
+from unireg_cli.spatial.jacobian import determinant, regularity
+from unireg_cli.spatial.resample import resample
+from unireg_cli.types import Interpolation
+
+# Voxels on which the similarity of the report is measured.
+JUDGE_VOXELS = 300_000
+
+
+def similarities(
+    pair: Prepared, affine: Affine, reference: Affine, grid: Grid, displacement: Tensor | None = None, own: Grid | None = None
+) -> Quality:
+    """Similarity at the start, after the affine and under a displacement given on its ``own`` grid; all on one moderate ``grid``."""
+    nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
+    before = Scene(pair.fixed, pair.moving, reference, grid, pair.measure).value(nothing)
+    scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
+    aligned = scene.value(nothing)
+    after = aligned if displacement is None or own is None else scene.value(displacement_on(displacement, own, grid))
+    return Quality(pair.measure.name, before, aligned, after)
+
+
+def judge_field(
+    quality: Quality, field: DisplacementField, inverse_field: DisplacementField, pair: Prepared, fixed_grid: Grid
+) -> Quality:
+    """``quality`` with what the field itself says, over all of it and inside the fixed image's foreground."""
+    jacobian = determinant(field)
+    inside = _foreground_on(pair.foreground, fixed_grid, field.grid)
+    lengths = np.sqrt(np.square(field.vectors_mm[inside]).sum(-1)) if inside.any() else np.zeros(1)
+    percentiles = {f"p{p}": float(np.percentile(lengths, p)) for p in (50, 95, 99)} | {"max": float(lengths.max())}
+    return replace(
+        quality,
+        regularity=regularity(jacobian),
+        regularity_foreground=regularity(jacobian, inside),
+        displacement_percentiles_mm=percentiles,
+        inverse_consistency=inverse_consistency(field, inverse_field, inside),
+    )
+
+
+def _foreground_on(foreground_map: Tensor, fixed_grid: Grid, grid: Grid) -> np.ndarray:
+    """The fixed foreground on the field's grid, False beyond the fixed field of view."""
+    return resample(foreground_map.numpy(), fixed_grid, grid, Chain(), Interpolation.NEAREST).astype(bool)
+
+
+def gain_warning(quality: Quality) -> list[str]:
+    """A warning if the images are no more alike than at the start."""
+    if quality.similarity_after <= quality.similarity_before:
+        return [f"the similarity did not rise ({quality.similarity_before:.3f} -> {quality.similarity_after:.3f}); look at the result"]
+    return []
