@@ -67,7 +67,7 @@ def test_every_flag_reaches_its_option():
     assert (options.smoothness, options.weights) == (0.25, "mine.safetensors")
     assert options.output == Path("out/p_")
     assert (options.transform_format, options.interpolation) == (TransformFormat.ANTS, Interpolation.BSPLINE)
-    assert (options.jacobian, options.log_jacobian, options.inverse_warped, options.picture) == (True, True, True, True)
+    assert (options.jacobian, options.log_jacobian, options.inverse_warped, options.picture) == (True, True, True, Path("out/p_.png"))
     assert (options.default_value, options.threads, options.max_memory_gb, options.fail_on_folding) == (-5.0, 3, 2.5, 1.0)
     assert options.header == "qform"
     names = {"f.nii", "m.nii", "fm.nii", "mm.nii", "a.mat", "b.h5", "i.nii", "l.nii"}
@@ -101,7 +101,7 @@ def test_init_keyword_sets_the_start(word):
         ({"anatomy": ["all", "liver"]}, "all contains liver already"),
         ({"mode": "both"}, "inter, intra"),
         ({"weights": "none", "anatomy": ["liver"]}, "--anatomy would do nothing with --weights none"),
-        ({"weights": "none", "mode": "inter"}, "--mode would do nothing"),
+        ({"weights": "none", "compare_with": ["liver"]}, "--compare-with would do nothing"),
         ({"transform": "affine", "anatomy": ["liver"], "weights": "a"}, "--anatomy, --weights would do nothing with --transform affine"),
         ({"modality": "ct", "fixed_modality": "mr", "moving_modality": "mr"}, "does nothing"),
         ({"transform": "affine", "jacobian": True}, "--jacobian"),

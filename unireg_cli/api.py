@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ from unireg_cli.options import RegisterOptions
 from unireg_cli.pair import Pair, jacobian_map, warp_inverse
 from unireg_cli.registration.result import Quality
 from unireg_cli.spatial import Affine, Chain, DisplacementField
+from unireg_cli.steering_input import make_steering
 from unireg_cli.types import Interpolation, Modality, TransformFormat
 from unireg_cli.warping import fill_value, warp_image
 from unireg_cli.words import TransformSpec, choice
 from unireg_cli.words import interpolation as interpolation_named
+
+# Arguments that may be objects in memory; the options know them by name.
+_STEERING_OBJECTS = ("fixed_seg", "moving_seg", "fixed_points", "moving_points")
 
 Transforms = Chain | Affine | DisplacementField | str | Path | Sequence[str | Path]
 
@@ -105,6 +109,12 @@ def register(
     best: bool = False,
     fixed_mask: Any = None,
     moving_mask: Any = None,
+    fixed_seg: Any = None,
+    moving_seg: Any = None,
+    seg_labels: str | Sequence[str] | Mapping[int, str] | None = None,
+    fixed_points: Any = None,
+    moving_points: Any = None,
+    space: str | None = None,
     field_spacing: str | float | None = None,
     interpolation: str = "linear",
     default_value: float | None = None,
@@ -121,6 +131,10 @@ def register(
 
     Args:
         fixed, moving, fixed_mask, moving_mask: paths, SimpleITK images, nibabel NIfTI images, or Images.
+        fixed_seg, moving_seg: label maps, as the images are given; they steer the refinement.
+        seg_labels: what labels are, {1: "liver"} or "1=liver,2=spleen": those of ``anatomy`` steer; None lets all common labels steer.
+        fixed_points, moving_points: landmarks, a CSV or an array (N, 3), LPS mm, or (N, 4) with weights; they steer the refinement.
+        space: of the CSV files: "lps" (None), "ras" or "voxel".
         anatomy: structures or regions to favour, as words or as "liver,spleen"; None is all.
         mode: "inter" (two people) or "intra" (one person twice); None is inter.
         weights: a file, the name of shipped weights, or "none"; None is UNIREG_WEIGHTS, else the shipped ones.
@@ -134,6 +148,10 @@ def register(
     """
     words = dict(locals())
     chain, words["init"] = _split_init(init)
+    maps, points = (fixed_seg, moving_seg), (fixed_points, moving_points)
+    words |= {name: None if words[name] is None else name_of(words[name], name) for name in _STEERING_OBJECTS}
+    if isinstance(seg_labels, Mapping):
+        words["seg_labels"] = [f"{label}={name}" for label, name in seg_labels.items()]
     words |= {"fixed": name_of(fixed, "fixed"), "moving": name_of(moving, "moving"), "fixed_mask": None, "moving_mask": None}
     options = RegisterOptions.from_words(words)
     found = choose_weights([options])
@@ -143,7 +161,10 @@ def register(
         with watch.stage("read"):
             images = [as_image(source, name_of(source, role), options.header) for source, role in ((fixed, "fixed"), (moving, "moving"))]
             masks = [None if mask is None else as_image(mask, name_of(mask, "mask"), options.header) for mask in (fixed_mask, moving_mask)]
-            pair = Pair(images[0], images[1], masks[0], masks[1], chain)
+            steering = None
+            if options.steering is not None:
+                steering = make_steering(options.steering, maps, points, (images[0], images[1]), options.header)
+            pair = Pair(images[0], images[1], masks[0], masks[1], chain, steering)
         count = _threads(threads)
         model = load_network(found)
         solution = solve_as_asked(options, pair, watch, progress, model)

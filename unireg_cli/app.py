@@ -8,8 +8,12 @@ import typer
 
 from unireg_cli.commands.anatomies import anatomies
 from unireg_cli.commands.demo import demo
+from unireg_cli.commands.doctor import doctor
+from unireg_cli.commands.evaluate import evaluate
+from unireg_cli.commands.finetune import finetune
 from unireg_cli.commands.flags import PairedCommand
 from unireg_cli.commands.register import register
+from unireg_cli.commands.report import report
 from unireg_cli.commands.train import train
 from unireg_cli.commands.warp import warp
 
@@ -59,6 +63,10 @@ def unireg(
 
 app.command(cls=PairedCommand, no_args_is_help=True)(register)
 app.command(no_args_is_help=True)(warp)
+app.command(no_args_is_help=True)(evaluate)
 app.command(no_args_is_help=True)(train)
+app.command(no_args_is_help=True)(finetune)
 app.command()(anatomies)
 app.command()(demo)
+app.command(no_args_is_help=True)(report)
+app.command()(doctor)

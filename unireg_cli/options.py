@@ -8,21 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unireg_cli.errors import UsageError
+from unireg_cli.errors import UsageError, WeightsError
 from unireg_cli.io.header import HeaderChoice
-from unireg_cli.io.weights import NO_WEIGHTS
-from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.io.weights import NO_WEIGHTS, find_weights
+from unireg_cli.io.weights_config import read_config
+from unireg_cli.model.added import vocabulary_of
+from unireg_cli.model.anatomy import ALL, vocabulary
 from unireg_cli.registration.settings import Settings
+from unireg_cli.steering_words import STEERING_FLAGS, SteeringFiles, steering_files
 from unireg_cli.types import Effort, Interpolation, Modality, Mode, Similarity, Start, TransformFormat, TransformKind
 from unireg_cli.words import TransformSpec, Words, as_path, choice, interpolation
 
 # What nibabel, ITK and their users put after a name's last meaningful dot.
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".dcm")
-# Flags of the network: without it they would do nothing.
-_NETWORK_FLAGS = ("anatomy", "mode")
+# Flags of the network: without it, and without segmentations to choose from, they would do nothing.
+_NETWORK_FLAGS = ("anatomy", "compare_with")
 # Flags of the network, the refinement and the field: without a field they would do nothing.
 _FIELD_FLAGS = (
-    *(*_NETWORK_FLAGS, "weights", "smoothness", "iterations", "fast", "best"),
+    *(*_NETWORK_FLAGS, "mode", "weights", "smoothness", "iterations", "fast", "best", *STEERING_FLAGS),
     *("field_spacing", "jacobian", "log_jacobian", "fail_on_folding"),
 )
 
@@ -57,12 +60,17 @@ class RegisterOptions:
     """Initial transforms in antsApplyTransforms order."""
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
+    steering: SteeringFiles | None = None
+    compare_with: tuple[str, ...] | None = None
+    """Anatomy of a second answer, written beside the first; an empty one is all."""
     also: tuple[Companion, ...] = ()
     transform_format: TransformFormat = TransformFormat.H5
     jacobian: bool = False
     log_jacobian: bool = False
     inverse_warped: bool = False
-    picture: bool = False
+    picture: Path | None = None
+    """One figure of the result; a PNG."""
+    report: bool = False
     interpolation: Interpolation = Interpolation.LINEAR
     default_value: float | None = None
     header: HeaderChoice = HeaderChoice.CHECK
@@ -75,12 +83,15 @@ class RegisterOptions:
             raise UsageError(f"--max-memory must be a positive number of GB, found {self.max_memory_gb:g}")
         if self.fail_on_folding is not None and not 0 <= self.fail_on_folding <= 100:
             raise UsageError(f"--fail-on-folding must be between 0 and 100 percent, found {self.fail_on_folding:g}")
+        if self.picture is not None and self.picture.suffix.lower() != ".png":
+            raise UsageError(f"--picture {self.picture}: a picture is written as PNG; give it a name that ends in .png")
 
     @property
     def inputs(self) -> tuple[Path, ...]:
         """Every file or folder that is read."""
         masks = [mask for mask in (self.fixed_mask, self.moving_mask) if mask is not None]
-        return (self.fixed, self.moving, *masks, *(spec.path for spec in self.init), *(extra.image for extra in self.also))
+        steering = () if self.steering is None else self.steering.paths
+        return (self.fixed, self.moving, *masks, *steering, *(spec.path for spec in self.init), *(extra.image for extra in self.also))
 
     @property
     def condition(self) -> dict[str, Any] | None:
@@ -88,7 +99,7 @@ class RegisterOptions:
         settings = self.settings
         if settings.transform is not TransformKind.DEFORMABLE:
             return None
-        words = vocabulary().resolve(settings.anatomy).words
+        words = anatomy_names(settings.anatomy, self.weights) or (ALL,)
         return {"anatomy": words, "mode": settings.mode, "smoothness": settings.smoothness}
 
     @classmethod
@@ -97,22 +108,27 @@ class RegisterOptions:
         fixed = _either(words, "fixed", "fixed_file", "FIXED and --fixed")
         moving = _either(words, "moving", "moving_file", "MOVING and --moving")
         settings, init = _settings_and_init(words)
+        output = _prefix(words.get("output"), fixed, moving)
+        weights = None if words.get("weights") is None else str(words["weights"])
         return cls(
             fixed=fixed,
             moving=moving,
-            output=_prefix(words.get("output"), fixed, moving),
+            output=output,
             settings=settings,
             smoothness=words.get("smoothness"),
-            weights=None if words.get("weights") is None else str(words["weights"]),
+            weights=weights,
             init=init,
             fixed_mask=as_path(words.get("fixed_mask")),
             moving_mask=as_path(words.get("moving_mask")),
+            steering=steering_files(words, lambda name: anatomy_names(name, weights)),
+            compare_with=_compared(words, settings.anatomy, weights),
             also=(*_companions(words, "also"), *_companions(words, "also_labels")),
             transform_format=choice(TransformFormat, words.get("transform_format") or "h5", "--transform-format"),
             jacobian=bool(words.get("jacobian")),
             log_jacobian=bool(words.get("log_jacobian")),
             inverse_warped=bool(words.get("inverse_warped")),
-            picture=bool(words.get("picture")),
+            picture=_picture(words.get("picture"), output),
+            report=bool(words.get("report")),
             interpolation=interpolation(words.get("interpolation") or "linear"),
             default_value=words.get("default_value"),
             header=choice(HeaderChoice, words.get("header") or "check", "--header"),
@@ -147,6 +163,13 @@ def _prefix(text: str | Path | None, fixed: Path, moving: Path) -> Path:
     return Path(text)
 
 
+def _picture(asked: object, prefix: Path) -> Path | None:
+    """A name of the user's own, or PREFIX.png where only a picture was asked for."""
+    if asked is None or asked is False:
+        return None
+    return prefix.with_name(f"{prefix.name}.png") if asked is True or asked == "" else Path(str(asked))
+
+
 def _companions(words: Words, name: str) -> tuple[Companion, ...]:
     """Pairs from the flat list IMG OUT IMG OUT."""
     flat = list(words.get(name) or ())
@@ -155,14 +178,38 @@ def _companions(words: Words, name: str) -> tuple[Companion, ...]:
     return tuple(Companion(Path(a), Path(b), name == "also_labels") for a, b in zip(flat[::2], flat[1::2], strict=True))
 
 
-def anatomy_names(asked: str | Sequence[str]) -> tuple[str, ...]:
-    """The table's names for what ``--anatomy`` was given; none for all.
+def anatomy_names(asked: str | Sequence[str], weights: str | None = None) -> tuple[str, ...]:
+    """The table's names for what ``--anatomy`` was given, or those that the weights asked for bring along; none for all.
 
     Raises:
         UsageError: unknown names (with near matches), an empty name, or ``all`` beside others.
     """
-    request = vocabulary().resolve([asked] if isinstance(asked, str) else asked)
+    words = [asked] if isinstance(asked, str) else asked
+    try:
+        request = vocabulary().resolve(words)
+    except UsageError as unknown:
+        try:
+            path = find_weights(weights)
+            known = vocabulary_of(None if path is None else read_config(path), path)
+        except WeightsError:
+            # Said later, if it still matters.
+            raise unknown from None
+        request = known.resolve(words)
     return () if request.everything else request.words
+
+
+def _compared(words: Words, anatomy: tuple[str, ...], weights: str | None) -> tuple[str, ...] | None:
+    """What ``--compare-with`` asks for."""
+    if not words.get("compare_with"):
+        return None
+    other = anatomy_names(words["compare_with"], weights)
+    if other == anatomy:
+        raise UsageError(f"--compare-with {', '.join(other) or 'all'} asks for what --anatomy asks for; compare with something else")
+    own = [f"--{name.replace('_', '-')}" for name in ("also", "also_labels") if words.get(name)]
+    if own or words.get("picture") not in (None, False, True, ""):
+        names = ", ".join(own or ["--picture with a name"])
+        raise UsageError(f"{names} cannot go with --compare-with, whose two answers would write the same file; use unireg warp afterwards")
+    return other
 
 
 def _refuse(words: Words, names: Sequence[str], beside: str) -> None:
@@ -177,7 +224,7 @@ def _settings_and_init(words: Words) -> tuple[Settings, tuple[TransformSpec, ...
     kind = choice(TransformKind, words.get("transform") or "deformable", "--transform")
     if kind is not TransformKind.DEFORMABLE:
         _refuse(words, _FIELD_FLAGS, f"--transform {kind}")
-    if words.get("weights") == NO_WEIGHTS:
+    if words.get("weights") == NO_WEIGHTS and words.get("fixed_seg") is None:
         _refuse(words, _NETWORK_FLAGS, f"--weights {NO_WEIGHTS}")
     if words.get("fast") and words.get("best"):
         raise UsageError("--fast and --best contradict each other; give one")
@@ -187,7 +234,7 @@ def _settings_and_init(words: Words) -> tuple[Settings, tuple[TransformSpec, ...
         raise UsageError("--modality does nothing beside --fixed-modality and --moving-modality; leave it out")
     chosen: dict[str, Any] = {"transform": kind, "start": start}
     if words.get("anatomy") is not None:
-        chosen["anatomy"] = anatomy_names(words["anatomy"])
+        chosen["anatomy"] = anatomy_names(words["anatomy"], words.get("weights") and str(words["weights"]))
     if words.get("mode") is not None:
         chosen["mode"] = choice(Mode, words["mode"], "--mode")
     for side in ("fixed_modality", "moving_modality"):

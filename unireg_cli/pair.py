@@ -15,9 +15,10 @@ from unireg_cli.errors import UsageError
 from unireg_cli.io.transforms import as_written
 from unireg_cli.model.network import Network
 from unireg_cli.registration.memory import require_memory
-from unireg_cli.registration.pipeline import register_images
+from unireg_cli.registration.pipeline import Aligned, align_images, bend
 from unireg_cli.registration.result import Registration
 from unireg_cli.registration.settings import Settings
+from unireg_cli.registration.steering import Steering
 from unireg_cli.spatial import Chain, Image
 from unireg_cli.spatial.jacobian import determinant
 from unireg_cli.spatial.resample import resample
@@ -37,6 +38,7 @@ class Pair:
     fixed_mask: Image | None = None
     moving_mask: Image | None = None
     initial: Chain | None = None
+    steering: Steering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Solution:
     written: Chain
     """The forward chain with the rounding of its files, so that every reader of them gets the same image."""
     warped: Image
+    aligned: Aligned
+    """From which the same pair can be solved again with other wishes."""
 
 
 def solve(
@@ -59,9 +63,12 @@ def solve(
     default_value: float | None = None,
     max_memory_gb: float | None = None,
     network: Network | None = None,
+    aligned: Aligned | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Solution:
     """Register a pair and resample the moving image once, through the whole chain.
+
+    ``aligned``, of an earlier solution of this pair, spares the affine; only anatomy, mode, smoothness and effort may differ then.
 
     Raises:
         OutOfMemoryError: the run would need more memory than there is, said before it starts.
@@ -69,19 +76,23 @@ def solve(
     require_memory(pair.fixed.grid, pair.moving.grid, settings, max_memory_gb)
     extra: dict[str, Any] = {} if progress is None else {"progress": progress}
     with _reproducible(settings):
-        registration = register_images(
-            pair.fixed,
-            pair.moving,
-            settings,
-            fixed_mask=pair.fixed_mask,
-            moving_mask=pair.moving_mask,
-            initial=pair.initial,
-            network=network,
-            **extra,
-        )
+        if aligned is None:
+            aligned = align_images(
+                pair.fixed,
+                pair.moving,
+                settings,
+                fixed_mask=pair.fixed_mask,
+                moving_mask=pair.moving_mask,
+                initial=pair.initial,
+                steering=pair.steering,
+                known=None if network is None else network.known,
+                **extra,
+            )
+        registration = bend(aligned, settings, network=network, **extra)
     default = fill_value(pair.moving, settings.moving_modality, default_value)
     written = as_written(registration.forward)
-    return Solution(pair, settings, registration, written, warp_image(pair.moving, pair.fixed.grid, written, interpolation, default))
+    warped = warp_image(pair.moving, pair.fixed.grid, written, interpolation, default)
+    return Solution(pair, settings, registration, written, warped, aligned)
 
 
 @contextmanager

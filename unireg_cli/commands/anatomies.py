@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unireg_cli.model.training import Training
 
 # How a structure was trained, as the table says it.
-_SOURCES = {"real": "real labels", "synthetic": "synthetic", "region": "by its region only"}
+_SOURCES = {"real": "real labels", "synthetic": "synthetic", "tuned": "finetuned", "region": "by its region only"}
 
 
 def anatomies(
@@ -37,14 +37,15 @@ def anatomies(
     start_logging()
     from unireg_cli.io.weights import find_weights
     from unireg_cli.io.weights_config import config_path, read_config, weights_summary
-    from unireg_cli.model.anatomy import vocabulary
+    from unireg_cli.model.added import added_of, vocabulary_of
     from unireg_cli.model.training import Training
 
-    known = vocabulary()
-    chosen = _region_named(known, region)
     path = find_weights(weights)
     config = None if path is None else read_config(path)
-    training = None if path is None or config is None else Training.from_names(config["trained"], known, config_path(path))
+    known = vocabulary_of(config, path)
+    chosen = _region_named(known, region)
+    own = [one.name for one in added_of(config)]
+    training = None if path is None or config is None else Training.from_names(config["trained"], known, config_path(path), own)
     listing = _listing(known, chosen, training)
     if as_json:
         typer.echo(json.dumps({"weights": config and weights_summary(config), **listing}, indent=2))
@@ -81,7 +82,8 @@ def _listing(known: Vocabulary, region: str, training: Training | None) -> dict[
         if training is None:
             return None
         found = Counter(training.source(id).value for id in ids)
-        return {source: found[source] for source in _SOURCES}
+        # Names of a user's own are few: they are counted where there are any.
+        return {source: found[source] for source in _SOURCES if source != "tuned" or found[source]}
 
     return {
         "structures": [

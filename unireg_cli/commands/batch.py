@@ -37,6 +37,12 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "output": str,
     "fixed_mask": str,
     "moving_mask": str,
+    "fixed_seg": str,
+    "moving_seg": str,
+    "seg_labels": lambda text: [text],
+    "fixed_points": str,
+    "moving_points": str,
+    "space": str,
     "init": lambda text: [text],
     "transform": str,
     "modality": str,
@@ -58,7 +64,8 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
 
 
 # Options that do not change the result of a finished pair, or that the settings and the weights' SHA-256 tell better.
-_NO_MATTER = ("threads", "max_memory_gb", "smoothness", "weights")
+# A picture and a report are outputs: a pair that lacks one is not finished.
+_NO_MATTER = ("threads", "max_memory_gb", "smoothness", "weights", "picture", "report")
 
 
 @dataclass(frozen=True, slots=True)

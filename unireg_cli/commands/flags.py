@@ -20,6 +20,7 @@ SpaceWord = Literal["lps", "ras", "voxel"]
 
 # One panel of the help each.
 _what = partial(typer.Option, rich_help_panel="What to look for", case_sensitive=False)
+_steer = partial(typer.Option, rich_help_panel="What you know", case_sensitive=False)
 _out = partial(typer.Option, rich_help_panel="What to write", case_sensitive=False)
 _image = partial(typer.Option, rich_help_panel="Images")
 _points = partial(typer.Option, rich_help_panel="Points", case_sensitive=False)
@@ -86,6 +87,25 @@ Fast = Annotated[bool, _what("--fast", help="The network alone; without weights,
 Best = Annotated[bool, _what("--best", help="Refinement to convergence.")]
 FixedMask = Annotated[Path | None, _what(metavar="MASK", help="Where FIXED counts (not 0); on its grid.")]
 MovingMask = Annotated[Path | None, _what(metavar="MASK", help="Where MOVING counts (not 0); on its grid.")]
+FixedSeg = Annotated[Path | None, _steer(metavar="LABELS", help="Label map of FIXED: structures pull towards those of --moving-seg.")]
+MovingSeg = Annotated[Path | None, _steer(metavar="LABELS", help="Label map of MOVING, with the same labels.")]
+SegLabels = Annotated[
+    list[str] | None,
+    _steer(
+        metavar="N=NAME,...",
+        show_default="all common labels steer",
+        help="What labels are, 1=liver,2=spleen: those of --anatomy steer; repeatable.",
+    ),
+]
+FixedPoints = Annotated[Path | None, _steer(metavar="CSV", help="Landmarks in FIXED: columns x,y,z, if wanted name and weight.")]
+MovingPoints = Annotated[Path | None, _steer(metavar="CSV", help="The same landmarks in MOVING, in the same order.")]
+LandmarkSpace = Annotated[
+    SpaceWord | None, _steer("--space", show_default="lps", help="Of the landmarks: mm (lps: ITK, ras: NIfTI) or voxel indices from 0.")
+]
+CompareWith = Annotated[
+    list[str] | None,
+    _steer(metavar="NAME", help="A second answer for this anatomy (all, ...), in PREFIX with its name added, and both side by side."),
+]
 Also = Annotated[list[str] | None, _out(metavar="IMG OUT", help="Warp another image too, linearly; repeatable.")]
 AlsoLabels = Annotated[list[str] | None, _out(metavar="IMG OUT", help="Warp a label map too, ids kept; repeatable.")]
 Format = Annotated[FormatWord, _out("--transform-format", help="ITK composites, antsRegistration's files, or NIfTI fields.")]
@@ -95,7 +115,10 @@ FieldSpacing = Annotated[
 Jacobian = Annotated[bool, _out("--jacobian", help="PREFIXJacobian.nii.gz, of the field without the affine.")]
 LogJacobian = Annotated[bool, _out("--log-jacobian", help="PREFIXLogJacobian.nii.gz, its natural logarithm.")]
 InverseWarped = Annotated[bool, _out("--inverse-warped", help="PREFIXInverseWarped.nii.gz: FIXED in the space of MOVING.")]
-Picture = Annotated[bool, _out("--picture", help="PREFIX.png, to judge the result at a glance.")]
+Picture = Annotated[
+    str | None, _out("--picture", metavar="[OUT.png]", help="One figure of the result; without a name of your own, PREFIX.png.")
+]
+Report = Annotated[bool, _out("--report", help="PREFIXreport.html: slices before and after, and what the numbers mean.")]
 WarpedInterpolation = Annotated[str, _out("--interpolation", "-n", metavar=_WAYS, help="Of the warped image.")]
 WarpedFill = Annotated[float | None, _out("--default-value", help=_FILL)]
 Device = Annotated[str, _run(metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
@@ -151,17 +174,26 @@ MovingGrid = Annotated[
 class PairedCommand(TyperCommand):
     """A command with repeatable flags of two values, which Typer itself does not know: ``--also IMG OUT``.
 
-    Each value becomes a flag of its own, ``--also IMG --also OUT``, and the list is read two by two.
+    Each value becomes a flag of its own, ``--also IMG --also OUT``, and the list is read two by two. ``--picture`` takes the next
+    word only if that is the name of a PNG.
     """
 
     paired = ("--also", "--also-labels")
+    optional = "--picture"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite the words before Typer reads them."""
         return super().parse_args(ctx, list(self._spread(args, complete=not ctx.resilient_parsing)))
 
     def _spread(self, args: list[str], *, complete: bool) -> Iterable[str]:
-        words = iter(args)
+        following = [*args[1:], ""]
+        # An empty name means the usual one.
+        words = iter(
+            [
+                f"{word}=" if word == self.optional and not after.lower().endswith(".png") else word
+                for word, after in zip(args, following, strict=True)
+            ]
+        )
         for word in words:
             yield word
             if word == "--":

@@ -32,8 +32,10 @@ def plan_outputs(options: RegisterOptions) -> dict[str, Path]:
         plan["jacobian"] = named("Jacobian.nii.gz")
     if options.log_jacobian:
         plan["log_jacobian"] = named("LogJacobian.nii.gz")
-    if options.picture:
-        plan["picture"] = named(".png")
+    if options.picture is not None:
+        plan["picture"] = options.picture
+    if options.report:
+        plan["report"] = named("report.html")
     for number, extra in enumerate(options.also, 1):
         check_output(extra.output)
         plan[f"also_{number}"] = extra.output

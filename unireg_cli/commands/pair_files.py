@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unireg_cli.commands.chain_files import read_chain
+from unireg_cli.commands.command_line import command_line
 from unireg_cli.commands.outputs import check_inputs, staged
 from unireg_cli.commands.resources import Threads
 from unireg_cli.commands.session import Progress, collected_warnings
@@ -22,12 +23,17 @@ from unireg_cli.io.transforms import apply_commands, transform_paths, write_tran
 from unireg_cli.loading import Model, warn_of_gaps, weights_of
 from unireg_cli.options import RegisterOptions
 from unireg_cli.pair import Pair, Solution, jacobian_map, solve, warp_inverse
-from unireg_cli.registration.result import Stage
+from unireg_cli.registration.pipeline import Aligned
+from unireg_cli.registration.result import Registration, Stage
 from unireg_cli.registration.stopwatch import peak_memory_mb
 from unireg_cli.spatial import DisplacementField, Image
+from unireg_cli.steering_input import read_steering
 from unireg_cli.types import Interpolation, Modality, TransformFormat
 from unireg_cli.warping import fill_value, warp_image
 from unireg_cli.words import ants_name
+
+if TYPE_CHECKING:
+    from unireg_cli.report.registration_page import Drawing
 
 logger = logging.getLogger("unireg")
 
@@ -85,13 +91,18 @@ def read_pair(options: RegisterOptions) -> Pair:
     bent = initial is not None and any(isinstance(step, DisplacementField) for step in initial.steps)
     if bent and options.transform_format is TransformFormat.ANTS:
         raise UsageError("--transform-format ants holds one field and one affine, not that of --init besides; use --transform-format h5")
-    return Pair(fixed, moving, masks[0], masks[1], initial)
+    return Pair(fixed, moving, masks[0], masks[1], initial, read_steering(options.steering, fixed, moving, options.header))
 
 
 def solve_as_asked(
-    options: RegisterOptions, pair: Pair, watch: Watch, progress: Progress | None = None, model: Model | None = None
+    options: RegisterOptions,
+    pair: Pair,
+    watch: Watch,
+    progress: Progress | None = None,
+    model: Model | None = None,
+    aligned: Aligned | None = None,
 ) -> Solution:
-    """Solve a pair under the options; the stages go to the watch, the warnings of the result to the log."""
+    """Solve a pair under the options, from an earlier alignment if there is one; the stages go to the watch, the warnings to the log."""
     warn_of_gaps(options, model)
     begin = time.perf_counter()
     solution = solve(
@@ -100,10 +111,12 @@ def solve_as_asked(
         interpolation=options.interpolation,
         default_value=options.default_value,
         max_memory_gb=options.max_memory_gb,
-        network=None if model is None else model.network,
+        network=None if model is None else model.network_for(options.settings.anatomy),
+        aligned=aligned,
         progress=progress,
     )
-    stages = solution.registration.stages
+    # What was spent on an earlier solution is told there.
+    stages = solution.registration.stages[0 if aligned is None else len(aligned.stages) :]
     rest = time.perf_counter() - begin - sum(stage.seconds for stage in stages)
     watch.stages += [*stages, Stage("resample", round(rest, 3), peak_memory_mb())]
     for text in solution.registration.warnings:
@@ -117,7 +130,12 @@ def write_run(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
         with run.watch.stage("write"):
             _write_images(run, {name: places[path] for name, path in plan.items()})
             _write_transforms(run, places)
+        drawing = _draw_report(run) if "report" in plan else None
         record = make_record(run, plan)
+        if drawing is not None:
+            from unireg_cli.report.registration_page import write_report
+
+            write_report(places[plan["report"]], record, drawing, command_line(run.options))
         write_record(places[plan["record"]], record)
     return record
 
@@ -141,8 +159,22 @@ def _write_images(run: Run, places: Mapping[str, Path]) -> None:
     if "picture" in places:
         from unireg_cli.report.picture import write_picture
 
-        title = f"{options.moving.name} to {options.fixed.name}"
-        write_picture(places["picture"], solution.pair.fixed, solution.pair.moving, solution.registration, solution.warped, title)
+        write_picture(places["picture"], *_shown(run))
+
+
+def _draw_report(run: Run) -> Drawing:
+    """The pictures of the page, timed like any other step: the page itself tells how long."""
+    from unireg_cli.report.registration_page import draw_report
+
+    with run.watch.stage("report"):
+        return draw_report(*_shown(run), run.options.settings.fixed_modality)
+
+
+def _shown(run: Run) -> tuple[Image, Image, Registration, Image, str]:
+    """What pictures are drawn from, and their title."""
+    solution, options = run.solution, run.options
+    title = f"{options.moving.name} to {options.fixed.name}"
+    return solution.pair.fixed, solution.pair.moving, solution.registration, solution.warped, title
 
 
 def _write_transforms(run: Run, places: Mapping[Path, Path]) -> None:

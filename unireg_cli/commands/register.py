@@ -13,7 +13,7 @@ from unireg_cli.commands.session import progress_bar, start_logging
 from unireg_cli.errors import UsageError
 
 # Flags of one pair only: in a table they are columns, or would make all pairs write the same file.
-_ONE_PAIR = ("fixed", "moving", "fixed_file", "moving_file", "output", "also", "also_labels")
+_ONE_PAIR = ("fixed", "moving", "fixed_file", "moving_file", "output", "also", "also_labels", "picture", "compare_with")
 
 
 def register(
@@ -36,6 +36,13 @@ def register(
     best: flags.Best = False,
     fixed_mask: flags.FixedMask = None,
     moving_mask: flags.MovingMask = None,
+    fixed_seg: flags.FixedSeg = None,
+    moving_seg: flags.MovingSeg = None,
+    seg_labels: flags.SegLabels = None,
+    fixed_points: flags.FixedPoints = None,
+    moving_points: flags.MovingPoints = None,
+    space: flags.LandmarkSpace = None,
+    compare_with: flags.CompareWith = None,
     also: flags.Also = None,
     also_labels: flags.AlsoLabels = None,
     transform_format: flags.Format = "h5",
@@ -43,7 +50,8 @@ def register(
     jacobian: flags.Jacobian = False,
     log_jacobian: flags.LogJacobian = False,
     inverse_warped: flags.InverseWarped = False,
-    picture: flags.Picture = False,
+    picture: flags.Picture = None,
+    report: flags.Report = False,
     interpolation: flags.WarpedInterpolation = "linear",
     default_value: flags.WarpedFill = None,
     weights: flags.Weights = None,
@@ -82,22 +90,53 @@ def register(
     from unireg_cli.commands.resources import resolve_threads
     from unireg_cli.loading import choose_weights, complete, load_network
 
-    plan, count = plan_outputs(options), resolve_threads(threads)
+    count, found = resolve_threads(threads), choose_weights([options])
+    answers = [options] if options.compare_with is None else [options, _second(options)]
+    runs = [(complete(one, found), plan_outputs(one)) for one in answers]
     check_inputs(options.inputs)
-    check_outputs(plan.values(), options.inputs, overwrite=overwrite)
-    found = choose_weights([options])
-    options = complete(options, found)
+    check_outputs([path for _, plan in runs for path in plan.values()], options.inputs, overwrite=overwrite)
     if dry_run:
-        _show_plan([(options, plan)], count, found, as_json=json)
+        _show_plan(runs, count, found, as_json=json)
         return
     from unireg_cli.commands.pair_files import check_folding, register_files
     from unireg_cli.commands.resources import apply_threads
 
     apply_threads(count)
     with progress_bar(quiet=quiet) as progress:
-        record = register_files(options, plan, count, progress, load_network(found))
-    _show_record(record, as_json=json)
-    check_folding(record)
+        if len(runs) > 1:
+            records = _compare(runs, count, progress, load_network(found))
+        else:
+            records = [register_files(*runs[0], count, progress, load_network(found))]
+    _show_records(records, as_json=json, quiet=quiet)
+    for record in records:
+        check_folding(record)
+
+
+def _second(options: Any) -> Any:
+    from unireg_cli.commands.comparison import second_answer
+
+    return second_answer(options)
+
+
+def _compare(runs: Any, count: Any, progress: Any, model: Any) -> list[dict[str, Any]]:
+    from unireg_cli.commands.comparison import compare_files
+
+    return compare_files(runs, count, progress, model)
+
+
+def _show_records(records: Sequence[Mapping[str, Any]], *, as_json: bool, quiet: bool) -> None:
+    """One record as it is; several side by side, or as the runs of one object."""
+    from unireg_cli.io.provenance import SCHEMA_VERSION
+    from unireg_cli.io.provenance import as_json as text
+
+    for record in records:
+        _show_record(record, as_json=as_json and len(records) == 1)
+    if len(records) > 1 and as_json:
+        typer.echo(text({"schema_version": SCHEMA_VERSION, "command": "register --compare-with", "runs": list(records)}), nl=False)
+    elif len(records) > 1 and not quiet:
+        from unireg_cli.commands.comparison import side_by_side
+
+        typer.echo(side_by_side(records))
 
 
 def _register_many(words: Mapping[str, Any]) -> None:
@@ -106,7 +145,7 @@ def _register_many(words: Mapping[str, Any]) -> None:
         raise UsageError(f"{', '.join(given)} cannot go with --pairs, where each row names its own files")
     from unireg_cli.options import anatomy_names
 
-    anatomy_names(words["anatomy"] or ())
+    anatomy_names(words["anatomy"] or (), words["weights"])
     from unireg_cli.commands.batch import check_rows, check_summary, choose_model, read_pairs, run_rows
     from unireg_cli.commands.outputs import plan_outputs
     from unireg_cli.commands.resources import apply_threads, resolve_threads

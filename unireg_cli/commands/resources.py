@@ -40,10 +40,10 @@ def resolve_threads(asked: int | None) -> Threads:
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text.isdigit() and int(text) > 0:
             return Threads(int(text), variable)
-    return Threads(_usable_cores(), "cores this process may use")
+    return Threads(usable_cores(), "cores this process may use")
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores left by the process's affinity and by the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

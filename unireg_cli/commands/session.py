@@ -100,16 +100,18 @@ def collected_warnings(texts: list[str] | None = None) -> Iterator[list[str]]:
 
 
 @contextmanager
-def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
-    """A progress callback (stage, done, total): a bar where stderr is a terminal, silence in a log."""
+def progress_bar(*, quiet: bool = False, left: bool = False) -> Iterator[Progress]:
+    """A progress callback (stage, done, total): a bar where stderr is a terminal, silence in a log; ``left``: with the time left."""
     if quiet or not sys.stderr.isatty():
         yield _silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+    if left:
+        columns += [TextColumn("left"), TimeRemainingColumn()]
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 

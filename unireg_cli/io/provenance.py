@@ -89,6 +89,7 @@ def register_record(
         "affine": plain(registration.affine),
         "transform": [step.describe() for step in registration.forward.steps],
         "quality": plain(registration.quality),
+        "steering": plain(registration.steering),
         "warnings": list(warnings),
         "outputs": plain(dict(outputs)),
         "apply": plain(apply),
