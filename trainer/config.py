@@ -209,6 +209,8 @@ class TrainConfig:
     """Examples per step and process."""
     init: PathText = ""
     """Weights (NAME.safetensors) that the network and its average begin as; without, they begin at random."""
+    smoothness: tuple[float, float] = (0.5, 0.5)
+    """What ``register`` asks these weights for where the user asks for none: inter, intra."""
     most_structures: int = 48
     points: int = 400
     tune_every: int = 500
@@ -233,5 +235,6 @@ class TrainConfig:
         require(bool(self.licence.strip()), "licence", "be a text", self.licence)
         _require_numbers(self, ("seed",), 0)
         _require_numbers(self, ("steps", "batch", "most_structures", "points", "tune_every", "save_every", "log_every"), 1)
+        require(all(0 <= part <= 1 for part in self.smoothness), "smoothness", "be two numbers from 0 to 1", self.smoothness)
         require(self.device in ("auto", "cpu", "cuda"), "device", "be auto, cpu or cuda", self.device)
         require(self.precision in ("auto", "float32", "bfloat16"), "precision", "be auto, float32 or bfloat16", self.precision)

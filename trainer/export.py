@@ -16,9 +16,6 @@ from unireg_cli.io.weights import write_weights
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import settings_as_json
 
-# The one that training draws most.
-_SMOOTHNESS = 0.5
-
 
 def export(state: State, pools: list[Pool], config: TrainConfig, path: Path) -> str:
     """Write the averaged weights and their JSON; returns the SHA-256."""
@@ -26,7 +23,7 @@ def export(state: State, pools: list[Pool], config: TrainConfig, path: Path) -> 
         "name": config.name,
         "network": settings_as_json(config.network),
         "trained": _trained(state, pools),
-        "smoothness": _SMOOTHNESS,
+        "smoothness": {"inter": config.smoothness[0], "intra": config.smoothness[1]},
         "step": state.step,
         "licence": config.licence,
         "seed": config.seed,

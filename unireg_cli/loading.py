@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unireg_cli.io.adapter import find_base
 from unireg_cli.io.weights import find_weights, read_weights
-from unireg_cli.io.weights_config import config_path, is_adapter, read_config, weights_summary
+from unireg_cli.io.weights_config import config_path, is_adapter, own_smoothness, read_config, weights_summary
 from unireg_cli.model.added import added_of, is_asked, vocabulary_of
 from unireg_cli.model.training import Training
 from unireg_cli.types import Mode, TransformKind
@@ -77,7 +77,7 @@ def complete(options: RegisterOptions, found: FoundWeights | None) -> RegisterOp
     bends = options.settings.transform is TransformKind.DEFORMABLE
     if found is None or options.smoothness is not None or not bends:
         return options
-    return replace(options, settings=replace(options.settings, smoothness=float(found.config["smoothness"])))
+    return replace(options, settings=replace(options.settings, smoothness=own_smoothness(found.config, options.settings.mode)))
 
 
 def load_network(found: FoundWeights | None) -> Model | None:

@@ -20,7 +20,7 @@ from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.io.atomic import atomic_path
 from unireg_cli.io.images import read_image
 from unireg_cli.io.weights import find_weights
-from unireg_cli.io.weights_config import read_config
+from unireg_cli.io.weights_config import own_smoothness, read_config
 from unireg_cli.loading import FoundWeights, load_network
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
@@ -67,14 +67,14 @@ class Judge:
 
     network: Network
     sha256: str
-    smoothness: float
+    smoothness: dict[Mode, float]
     recipe: dict[str, object]
     voxels: int | None = None
 
     def field(self, case: Case, words: Sequence[str], mode: Mode, smoothness: float | None = None) -> DisplacementField:
         """What the network finds when asked for ``words``, none for all."""
         known = vocabulary()
-        condition = Condition(known.resolve(words), mode, self.smoothness if smoothness is None else smoothness)
+        condition = Condition(known.resolve(words), mode, self.smoothness[mode] if smoothness is None else smoothness)
         box = body_box(case.pair.foreground > 0)
         views = (case.pair.fixed, case.pair.moving)
         with torch.inference_mode():
@@ -82,7 +82,7 @@ class Judge:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known))
             else:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known), ((self.voxels, 1),))
-            return finish_field(found.settled(condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
+            return finish_field(found.settled(condition.mode, condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
 
 
 def load_judge(asked: str | None, voxels: int | None = None) -> Judge:
@@ -97,7 +97,8 @@ def load_judge(asked: str | None, voxels: int | None = None) -> Judge:
     model = load_network(FoundWeights(path, read_config(path)))
     assert model is not None  # weights were found
     config = model.weights.config
-    return Judge(model.network, model.weights.sha256[:12], float(config["smoothness"]), dict(config.get("recipe", {})), voxels)
+    own = {mode: own_smoothness(config, mode) for mode in Mode}
+    return Judge(model.network, model.weights.sha256[:12], own, dict(config.get("recipe", {})), voxels)
 
 
 def pair_list(data: Path, name: str, limit: int | None = None) -> PairList:
@@ -215,7 +216,7 @@ def roughness(case: Case, field: DisplacementField) -> Regularity:
 
 def register(case: Case, words: Sequence[str], mode: Mode, judge: Judge | None) -> tuple[Chain, DisplacementField | None]:
     """The tool's default mode from the case's affine, with a network or by the engine alone."""
-    settings = Settings(anatomy=tuple(words), mode=mode, smoothness=0.5 if judge is None else judge.smoothness)
+    settings = Settings(anatomy=tuple(words), mode=mode, smoothness=0.5 if judge is None else judge.smoothness[mode])
     network = None if judge is None else judge.network
     done = register_images(*case.images, settings, initial=Chain((case.affine,)), network=network)
     return done.forward, done.field

@@ -38,6 +38,7 @@ from trainer.finetune import finetune  # noqa: E402
 from trainer.finetune_options import Options  # noqa: E402
 from trainer.finetune_task import What  # noqa: E402
 from trainer.run import run  # noqa: E402
+from unireg_cli.io.weights_config import own_smoothness  # noqa: E402
 from unireg_cli.io.weights_config import read_config as read_weights_config  # noqa: E402
 from unireg_cli.loading import FoundWeights, load_network  # noqa: E402
 from unireg_cli.model.condition import Condition  # noqa: E402
@@ -68,11 +69,11 @@ class Answer:
         assert model is not None  # a file was named
         words = (self.word,) if self.word else ()
         network = model.network_for(words)
-        condition = Condition(network.known.resolve(words), mode, float(model.weights.config["smoothness"]))
+        condition = Condition(network.known.resolve(words), mode, own_smoothness(model.weights.config, mode))
         with torch.inference_mode():
             box = body_box(case.pair.foreground > 0)
             found = predict(network, case.pair.fixed, case.pair.moving, box, case.affine, as_ask(condition, network.known), ((voxels, 1),))
-            return finish_field(found.settled(condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
+            return finish_field(found.settled(condition.mode, condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
 
 
 def five_pairs(dataset: Path, path: Path) -> Path:

@@ -64,6 +64,12 @@ def test_words_are_resolved_in_the_plan(unireg, tiny):
     assert "weights: tiny (SHA-256 " in text and "mode: intra" in text and "anatomy: ['liver', 'kidney_left', 'abdomen']" in text
 
 
+def test_smoothness_may_be_one_for_each_type(unireg, save_weights):
+    save_weights(Path("two.safetensors"), smoothness={"inter": 0.25, "intra": 0.75})
+    found = [plan(unireg, "--weights", "two.safetensors", "--mode", mode)["condition"] for mode in ("inter", "intra")]
+    assert [condition["smoothness"] for condition in found] == [0.25, 0.75]
+
+
 def test_smoothness_is_the_weights_own_unless_asked_for(unireg, tiny):
     assert plan(unireg)["condition"] == {"anatomy": ["all"], "mode": "inter", "smoothness": 0.5}
     assert plan(unireg, "--weights", "tiny.safetensors")["condition"]["smoothness"] == 0.25

@@ -17,7 +17,8 @@ import torch
 
 from unireg_cli.errors import InputError, WeightsError
 from unireg_cli.io.weights import find_weights, read_weights, shipped_folder, write_weights
-from unireg_cli.io.weights_config import read_config, weights_summary
+from unireg_cli.io.weights_config import own_smoothness, read_config, weights_summary
+from unireg_cli.types import Mode
 
 CONFIG = {
     "name": "small",
@@ -94,7 +95,7 @@ def test_same_content_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
         ("a.safetensors", {}, CONFIG, "no tensors"),
         ("a.safetensors", {"x": torch.tensor([1.0, torch.inf])}, CONFIG, "'x' holds NaN or infinity"),
         ("a.safetensors", tensors(), {key: CONFIG[key] for key in CONFIG if key != "licence"}, '"licence" must be a text, found nothing'),
-        ("a.safetensors", tensors(), CONFIG | {"smoothness": 2}, '"smoothness" must be a number from 0 to 1, found 2'),
+        ("a.safetensors", tensors(), CONFIG | {"smoothness": 2}, '"smoothness" must be a number from 0 to 1, or an object'),
     ],
 )
 def test_nothing_unusable_is_written(tmp_path: Path, name: str, content: dict, config: dict, reason: str) -> None:
@@ -174,7 +175,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "network": (lambda path: edited(path, network=[]), '"network" must be'),
     "trained": (lambda path: edited(path, trained={"real": ["liver"]}), '"trained" must be'),
     "trained names": (lambda path: edited(path, trained={"real": "liver", "synthetic": []}), '"trained" must be'),
-    "smoothness": (lambda path: edited(path, smoothness=True), '"smoothness" must be a number from 0 to 1, found True'),
+    "smoothness": (lambda path: edited(path, smoothness=True), '"smoothness" must be a number from 0 to 1, or an object'),
     "step": (lambda path: edited(path, step=1.5), '"step" must be a whole number'),
     "licence": (lambda path: edited(path, licence=" "), '"licence" must be a text'),
 }
@@ -254,3 +255,13 @@ def test_looking_for_weights_loads_nothing_heavy(small: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(small)], capture_output=True, text=True, check=True)
     step, *loaded = done.stdout.split()
     assert step == "12" and {"torch", "numpy", "safetensors"}.isdisjoint(loaded)
+
+
+def test_own_smoothness_is_one_number_or_one_for_each_type(tmp_path: Path) -> None:
+    assert own_smoothness(CONFIG, Mode.INTER) == own_smoothness(CONFIG, Mode.INTRA) == 0.25
+    path = tmp_path / "two.safetensors"
+    write_weights(path, tensors(), CONFIG | {"smoothness": {"inter": 0.6, "intra": 1}})
+    config = read_config(path)
+    assert (own_smoothness(config, Mode.INTER), own_smoothness(config, Mode.INTRA)) == (0.6, 1.0)
+    with pytest.raises(WeightsError, match='"smoothness" must be a number from 0 to 1, or an object'):
+        write_weights(path, tensors(), CONFIG | {"smoothness": {"inter": 0.6}})

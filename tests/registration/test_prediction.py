@@ -243,3 +243,14 @@ class TestPipeline:
     def test_linear_results_need_no_network(self, tiny_network: Make, pair: tuple[Image, Image]) -> None:
         result = register_images(*pair, Settings(transform=TransformKind.RIGID, start=Start.HEADER), network=tiny_network())
         assert result.field is None and "network_grid" not in result.decisions
+
+
+def test_fields_settle_more_the_smoother_they_are_asked_for_and_for_one_person(tiny_network: Make) -> None:
+    grid = cube(32, 2.0)
+    found = predicted(tiny_network(awake=0.3), view(show(organs(27), grid)), view(show(organs(27, seed=1), grid)))
+
+    def roughness(mode: Mode, smoothness: float) -> float:
+        return float(found.settled(mode, smoothness).diff(dim=-1).square().mean())
+
+    own = float(found.displacement.diff(dim=-1).square().mean())
+    assert roughness(Mode.INTER, 0.0) == own > roughness(Mode.INTER, 0.5) > roughness(Mode.INTER, 1.0) > roughness(Mode.INTRA, 1.0)

@@ -33,7 +33,7 @@ def everything_changed(folder: Path) -> TrainConfig:
     )
     return TrainConfig(
         (first, Source(phantoms=("torso",))),
-        *("own-1.0", "mine", 7, 3, 2, str(folder / "base.safetensors"), 5, 6, 8, 9, 10),
+        *("own-1.0", "mine", 7, 3, 2, str(folder / "base.safetensors"), (0.25, 0.75), 5, 6, 8, 9, 10),
         *("cpu", "float32", str(folder / "c"), str(folder / "o")),
         network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4),
         losses=Losses(*(0.01 * n for n in range(1, 12))),

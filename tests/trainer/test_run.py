@@ -72,7 +72,8 @@ def test_exported_weights_make_a_network_and_say_what_they_know(recipe: Recipe, 
     file = read_weights(tmp_path / "run" / "unireg-own.safetensors")
     network = build_network(file.config["network"], file.tensors)
     assert network.settings == config.network
-    assert (file.config["step"], file.config["licence"], file.config["smoothness"], file.config["seed"]) == (4, "for tests", 0.5, 0)
+    assert (file.config["step"], file.config["licence"], file.config["seed"]) == (4, "for tests", 0)
+    assert file.config["smoothness"] == {"inter": 0.5, "intra": 0.5}
     assert file.config["trained"] == {"real": ["kidney_left", "liver", "spleen"], "synthetic": []}
     assert len(Training.from_names(file.config["trained"], vocabulary(), "x").real) == 3
     assert file.config["tune"]["organs"]["dice"] > 0.3

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unireg_cli.errors import WeightsError
+from unireg_cli.types import Mode
 
 FORMAT = "unireg-weights"
 FORMAT_VERSION = 1
@@ -106,6 +107,18 @@ def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_smoothness(value: object) -> bool:
+    if isinstance(value, dict):
+        return set(value) == {mode.value for mode in Mode} and all(map(_is_share, value.values()))
+    return _is_share(value)
+
+
+def own_smoothness(config: Mapping[str, Any], mode: Mode) -> float:
+    """The smoothness of weights where the user asks for none: one number, or one for each type of registration."""
+    stated = config["smoothness"]
+    return float(stated[mode.value] if isinstance(stated, dict) else stated)
+
+
 def _is_network(value: object) -> bool:
     return isinstance(value, dict) and bool(value)
 
@@ -132,7 +145,7 @@ _KEYS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "name": ("a name of letters, digits and .+-_", _is_name),
     "network": ("an object of hyper-parameters", _is_network),
     "trained": ('an object {"real": [names], "synthetic": [names]}', _is_training),
-    "smoothness": ("a number from 0 to 1", _is_share),
+    "smoothness": ('a number from 0 to 1, or an object {"inter": number, "intra": number}', _is_smoothness),
     "step": ("a whole number from 0", _is_step),
     "licence": ("a text", _is_text),
     "adapter": ('an object {"base": {"name", "sha256"}, "anatomy", "rows"} or left out', _is_adapter),

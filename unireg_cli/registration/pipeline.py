@@ -54,6 +54,8 @@ _STEPS_STEERED: dict[Effort, tuple[int, ...]] = {
 }
 # How much more the refinement smooths for one person twice.
 _INTRA_STIFFER = 1.2
+# What the network has left is little: on tune pairs of abdomens 1.0 instead of about this gained 0.008 of Dice at 0.1 more SDlogJ.
+_STIFFER_AFTER = 1.3
 # Voxels on which a spline through landmarks is made.
 _SPLINE_VOXELS = 250_000
 
@@ -195,7 +197,7 @@ def _predict(network: Network, pair: Prepared, affine: Affine, settings: Setting
     box = body_box(pair.foreground > 0)
     found = predict(network.to(device), pair.fixed, pair.moving, box, affine, as_ask(condition, known, device))
     pair.decisions["network_grid"] = found.lattice.describe()
-    return replace(found, displacement=found.settled(settings.smoothness))
+    return replace(found, displacement=found.settled(settings.mode, settings.smoothness))
 
 
 def _deform(
@@ -205,7 +207,7 @@ def _deform(
     fixed, pair, affine, later = aligned.fixed, aligned.pair, aligned.affine, aligned.later
     with watch.stage("refine"):
         if guide is None and prediction is not None and settings.effort is Effort.FAST and not settings.iterations:
-            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, [], None)
+            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, 1.0, [], None)
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
             network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
@@ -258,7 +260,8 @@ def _refined(
     if guide is not None:
         steps = tuple(max(pair) for pair in zip(steps, _STEPS_STEERED[settings.effort], strict=True))
     *coarse, finest = steps
-    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), stiffness(settings) - 0.5)
+    stiff = stiffness(settings, after_network=prediction is not None and guide is None)
+    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), stiff - 0.5)
     before = _before(pair, affine, prediction, guide)
     pull = None if guide is None else guide.pull(affine, before, pair.fixed.values.device)
     # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
@@ -268,7 +271,7 @@ def _refined(
     displacement = resize_displacement(displacement, grid.shape)
     if before is not None:
         displacement = compose(before(grid), displacement)
-    return displacement, _report(settings, levels, attention)
+    return displacement, _report(settings, stiff, levels, attention)
 
 
 def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide: Guide | None) -> Before | None:
@@ -283,11 +286,12 @@ def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide
     return lambda other: compose(predicted(other), displacement_on(start, grid, other))
 
 
-def stiffness(settings: Settings) -> float:
+def stiffness(settings: Settings, *, after_network: bool) -> float:
     """By what the refinement's usual smoothing is multiplied."""
-    return (0.5 + settings.smoothness) * (_INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0)
+    own = _INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0
+    return (0.5 + settings.smoothness) * own * (_STIFFER_AFTER if after_network else 1.0)
 
 
-def _report(settings: Settings, levels: list[Level], attention: str | None) -> SteeringReport:
+def _report(settings: Settings, stiff: float, levels: list[Level], attention: str | None) -> SteeringReport:
     scales = tuple(Scale(level.grid.spacing, level.steps, level.smoothing.velocity, level.smoothing.field) for level in levels)
-    return SteeringReport(settings.anatomy or ("all",), settings.mode, settings.smoothness, stiffness(settings), attention, scales)
+    return SteeringReport(settings.anatomy or ("all",), settings.mode, settings.smoothness, stiff, attention, scales)
