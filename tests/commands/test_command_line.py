@@ -25,6 +25,8 @@ CASES: list[dict[str, Any]] = [
     {"also": ["x y.nii", "out 1.nii"], "also_labels": ["l.nii", "m.nii"], "transform_format": "ants", "interpolation": "BSpline"},
     {"fixed_mask": "fm.nii", "moving_mask": "mm.nii", "default_value": -1000.0, "max_memory": 4.5, "fixed_modality": "mr"},
     {"report": True, "picture": ""},
+    {"fixed_seg": "f s.nii", "moving_seg": "ms.nii", "seg_labels": ["6=liver,1=spleen"], "compare_with": ["spleen"]},
+    {"fixed_points": "f.csv", "moving_points": "m p.csv", "space": "ras"},
     {"report": True, "picture": "x y.png", "output": "out dir/p_"},
 ]
 

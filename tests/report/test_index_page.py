@@ -41,7 +41,7 @@ def test_rows_and_links(results: Path, place: str) -> None:
     folder = results.parent / place
     folder.mkdir(exist_ok=True)
     write_index(folder / "index.html", gather(results), "t")
-    page = read_page((folder / "index.html").read_text())
+    page = read_page((folder / "index.html").read_text("utf-8"))
     rows = _rows(page)
     assert [row[0] for row in rows] == ["1", "2", "3", "4"]
     names = ("bad <1> & #2?", "poor", "good")

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unireg_cli.errors import WeightsError
-from unireg_cli.types import Mode
+
+if TYPE_CHECKING:
+    from unireg_cli.types import Mode
 
 FORMAT = "unireg-weights"
 FORMAT_VERSION = 1
@@ -109,7 +111,7 @@ def _is_share(value: object) -> bool:
 
 def _is_smoothness(value: object) -> bool:
     if isinstance(value, dict):
-        return set(value) == {mode.value for mode in Mode} and all(map(_is_share, value.values()))
+        return set(value) == {"inter", "intra"} and all(map(_is_share, value.values()))
     return _is_share(value)
 
 
