@@ -41,12 +41,15 @@ def main() -> int:
         if not done:
             writer.writeheader()
         for dataset in chosen.datasets:
-            for pair in json.loads(dataset.read_text())[chosen.key][: chosen.limit]:
+            facts = json.loads(dataset.read_text())
+            # A data set says whether its pairs are of one person; a --mode after the dashes comes later and wins.
+            told = ["--mode", facts.get("mode", "inter"), *options]
+            for pair in facts[chosen.key][: chosen.limit]:
                 fixed, moving = ((dataset.parent / pair[side]).resolve() for side in ("fixed", "moving"))
                 row = {"set": dataset.parent.name, "method": method, "fixed": stem(fixed), "moving": stem(moving)}
                 if any(all(old[name] == value for name, value in row.items()) for old in done):
                     continue
-                row |= run_pair(fixed, moving, options, chosen.scorer)
+                row |= run_pair(fixed, moving, told, chosen.scorer)
                 writer.writerow(row)
                 file.flush()
     print_means(read_rows(chosen.out))
