@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -260,7 +261,7 @@ def make_example(
     for grid in (*grids, own):
         full = padded(grid, divisor)
         if placed.shift is not None:
-            shift = displacement_on(placed.shift, padded(whole, divisor), full)
+            shift = placed.shift if grid is whole else displacement_on(placed.shift, padded(whole, divisor), full)
         lattice, spacing, drawn = index_lattice(full.shape), float(np.prod(grid.spacing)) ** (1 / 3), []
         there = lattice if shift is None else lattice + shift.permute(1, 2, 3, 0)
         for side, (scan, points, matrix) in enumerate(zip((fixed, moving), (lattice, there), matrices(grid), strict=True)):
@@ -269,8 +270,7 @@ def make_example(
                 drawn.append((views.seen(values, generator), inside))
             else:
                 drawn.append(draw_painted(scan, contrasts[side], points, matrix, generator))
-        known = halved(torch.stack([inside for _, inside in drawn])[:, None])
-        shown.append(Shown(torch.stack([values for values, _ in drawn])[:, None], known, full.resized([n // 2 for n in full.size])))
+        shown.append(as_shown(drawn, full))
     count, size = len(structures), own.size
     common = (gallery.present(fixed, count) & gallery.present(moving, count)).nonzero()[:, 0]
     chosen = common[torch.randperm(len(common), generator=generator)[:most_structures]]
@@ -281,6 +281,12 @@ def make_example(
     motion = true_motion(shift, size, generator) if views.known_motion and shift is not None else None
     alike = contrasts is None or contrasts[0] is contrasts[1]
     return Example(shown[-1], tuple(shown[:-1]), sides[0], sides[1], structures, mode, motion, alike, size, spacing)
+
+
+def as_shown(drawn: Sequence[tuple[Tensor, Tensor]], full: Grid) -> Shown:
+    """Values and known parts of both images, drawn on the padded lattice ``full``, as the network takes them."""
+    values, known = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
+    return Shown(values, halved(known), full.resized([n // 2 for n in full.size]))
 
 
 def padded(grid: Grid, divisor: int) -> Grid:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.datasets import DataSet, Scan
 from trainer.losses import displacement_at
 from trainer.prealign import Key
-from trainer.sampling import Gallery, Shown, draw_image, halved, lattice_of, nearest, padded
+from trainer.sampling import Gallery, Shown, as_shown, draw_image, lattice_of, nearest, padded
 from trainer.step import begin_at
 from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary
@@ -87,12 +87,8 @@ def show(fixed: Scan, moving: Scan, affine: Affine, grid: Grid, gallery: Gallery
     """Both images on one lattice, padded."""
     full = padded(grid, divisor)
     spacing, lattice = float(np.prod(grid.spacing)) ** (1 / 3), index_lattice(full.shape)
-    (first, known_first), (second, known_second) = (
-        draw_image(scan, gallery, spacing, lattice, matrix)
-        for scan, matrix in ((fixed, grid.lps_from_index), (moving, affine.matrix @ grid.lps_from_index))
-    )
-    known = halved(torch.stack((known_first, known_second))[:, None])
-    return Shown(torch.stack((first, second))[:, None], known, full.resized([n // 2 for n in full.size]))
+    sides = (fixed, grid.lps_from_index), (moving, affine.matrix @ grid.lps_from_index)
+    return as_shown([draw_image(scan, gallery, spacing, lattice, matrix) for scan, matrix in sides], full)
 
 
 def warped_labels(pair: TunePair, displacement: Tensor | None) -> Tensor:

@@ -73,6 +73,8 @@ class UniregCommand(CommandLine):  # type: ignore[misc]  # Nipype has no types
     def _format_arg(self, _name: str, spec: Any, value: Any) -> str | None:
         if isinstance(value, bool):
             return str(spec.argstr).removesuffix(" %s") if value else None
+        if isinstance(value, tuple):
+            return str(spec.argstr % tuple(shlex.quote(str(item)) for item in value))
         values = value if isinstance(value, list) else [value]
         return " ".join(spec.argstr % (item if isinstance(item, int | float) else shlex.quote(str(item))) for item in values)
 
