@@ -12,6 +12,7 @@ from nipype.interfaces.base import CommandLine, CommandLineInputSpec, Directory,
 NAME = {"hash_files": False}
 # Metadata of inputs that do not change the result.
 NO_MATTER = {"nohash": True}
+MODALITIES = ("auto", "ct", "mr", "other")
 
 
 def existing_file(argstr: str | None = None, **metadata: Any) -> Any:
@@ -53,6 +54,29 @@ class CommonInputSpec(CommandLineInputSpec):  # type: ignore[misc]  # Nipype has
     quiet = switch("--quiet", **NO_MATTER, desc="only errors on stderr")
     verbose = switch("--verbose", **NO_MATTER, desc="details on stderr")
     log = File(argstr="--log %s", **NO_MATTER, desc="append everything that is said to this file")
+
+
+class RegistrationInputSpec(CommonInputSpec):
+    """Options that every command that registers has."""
+
+    transform = word("--transform %s", "deformable", "affine", "rigid", desc="the richest kind allowed")
+    modality = word("--modality %s", *MODALITIES, desc="of both images")
+    anatomy = InputMultiObject(traits.Str, argstr="--anatomy %s", desc="structures or regions to favour")
+    similarity = word("--similarity %s", "auto", "lncc", "mind", desc="measure of the refinement")
+    smoothness = traits.Range(low=0.0, high=1.0, value=0.5, argstr="--smoothness %s", desc="0 follows every detail, 1 is very regular")
+    iterations = traits.Int(argstr="--iterations %d", desc="refinement steps at the finest scale")
+    fast = switch("--fast", xor=["best"], desc="the network alone; without weights, less refinement")
+    best = switch("--best", xor=["fast"], desc="refinement to convergence")
+    field_spacing = traits.Str(argstr="--field-spacing %s", desc="of the written field: auto, full or mm")
+    weights = traits.Either(
+        File(exists=True, resolve=True), traits.Str, argstr="--weights %s", desc="a file, the name of shipped weights, or none"
+    )
+    device = traits.Str(argstr="--device %s", desc="auto, cpu, cuda, cuda:1, mps")
+    seed = traits.Int(argstr="--seed %d", desc="of all random choices")
+    deterministic = switch("--deterministic", desc="same bytes again on the same machine")
+    max_memory = traits.Float(argstr="--max-memory %s", **NO_MATTER, desc="GB; refuse to start a run that needs more")
+    header = word("--header %s", "check", "sform", "qform", desc="which NIfTI matrix to believe where the two differ")
+    json = switch("--json", **NO_MATTER, desc="the result object on stdout")
 
 
 class UniregCommand(CommandLine):  # type: ignore[misc]  # Nipype has no types

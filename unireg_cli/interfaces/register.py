@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
 
 from unireg_cli.interfaces.base import (
+    MODALITIES,
     NAME,
     NO_MATTER,
-    CommonInputSpec,
+    RegistrationInputSpec,
     UniregCommand,
     existing_file,
     existing_files,
@@ -25,7 +26,6 @@ from unireg_cli.interfaces.base import (
 if TYPE_CHECKING:
     from unireg_cli.options import RegisterOptions
 
-_MODALITIES = ("auto", "ct", "mr", "other")
 _DECIDE_OUTPUTS = (
     *("fixed", "moving", "output", "transform", "transform_format"),
     *("jacobian", "log_jacobian", "inverse_warped", "picture", "report"),
@@ -35,26 +35,18 @@ _DECIDE_OUTPUTS = (
 _COMPANIONS = {"also": "also_output", "also_labels": "also_labels_output"}
 
 
-class RegisterInputSpec(CommonInputSpec):
+class RegisterInputSpec(RegistrationInputSpec):
     """Named like the flags of ``unireg register``, with underscores; see its help for what they do."""
 
     fixed = existing_image("--fixed %s", mandatory=True, xor=["pairs"], desc="image whose space is kept: a file, or a DICOM folder")
     moving = existing_image("--moving %s", mandatory=True, xor=["pairs"], desc="image that is warped onto it")
     output = traits.Str(argstr="--output %s", **NAME, desc="beginning of all output names; default MOVING_to_FIXED in the node's folder")
-    transform = word("--transform %s", "deformable", "affine", "rigid", desc="the richest kind allowed")
     init = word("--init %s", "none", "header", "centers", "moments", xor=["init_transforms"], desc="where to start; default: try all")
     init_transforms = existing_files("--init %s", xor=["init"], desc="where to start: files in antsApplyTransforms order")
     init_invert = traits.List(traits.Bool, requires=["init_transforms"], desc="for each of init_transforms: take its inverse")
-    modality = word("--modality %s", *_MODALITIES, desc="of both images")
-    fixed_modality = word("--fixed-modality %s", *_MODALITIES, desc="of the fixed image")
-    moving_modality = word("--moving-modality %s", *_MODALITIES, desc="of the moving image")
-    anatomy = InputMultiObject(traits.Str, argstr="--anatomy %s", desc="structures or regions to favour")
+    fixed_modality = word("--fixed-modality %s", *MODALITIES, desc="of the fixed image")
+    moving_modality = word("--moving-modality %s", *MODALITIES, desc="of the moving image")
     mode = word("--mode %s", "inter", "intra", desc="two people, or one person twice")
-    similarity = word("--similarity %s", "auto", "lncc", "mind", desc="measure of the refinement")
-    smoothness = traits.Range(low=0.0, high=1.0, value=0.5, argstr="--smoothness %s", desc="0 follows every detail, 1 is very regular")
-    iterations = traits.Int(argstr="--iterations %d", desc="refinement steps at the finest scale")
-    fast = switch("--fast", xor=["best"], desc="the network alone; without weights, less refinement")
-    best = switch("--best", xor=["fast"], desc="refinement to convergence")
     fixed_mask = existing_file("--fixed-mask %s", desc="where the fixed image counts (not 0)")
     moving_mask = existing_file("--moving-mask %s", desc="where the moving image counts (not 0)")
     fixed_seg = existing_file("--fixed-seg %s", requires=["moving_seg"], desc="label map of the fixed image, to steer by")
@@ -71,7 +63,6 @@ class RegisterInputSpec(CommonInputSpec):
     also_labels = existing_files("--also-labels %s", requires=["also_labels_output"], desc="warp label maps, ids kept")
     also_labels_output = InputMultiObject(traits.Str, **NAME, requires=["also_labels"], desc="their names, one for each")
     transform_format = word("--transform-format %s", "h5", "ants", "nii", desc="how the transforms are written")
-    field_spacing = traits.Str(argstr="--field-spacing %s", desc="of the written field: auto, full or mm")
     jacobian = switch("--jacobian", desc="write the Jacobian determinant")
     log_jacobian = switch("--log-jacobian", desc="write its natural logarithm")
     inverse_warped = switch("--inverse-warped", desc="write the fixed image in the space of the moving one")
@@ -79,15 +70,7 @@ class RegisterInputSpec(CommonInputSpec):
     report = switch("--report", desc="write a page to judge the result by")
     interpolation = traits.Str(argstr="--interpolation %s", desc="of the warped image: linear, nearest, bspline, label")
     default_value = traits.Float(argstr="--default-value %s", desc="where there is no data")
-    weights = traits.Either(
-        File(exists=True, resolve=True), traits.Str, argstr="--weights %s", desc="a file, the name of shipped weights, or none"
-    )
-    device = traits.Str(argstr="--device %s", desc="auto, cpu, cuda, cuda:1, mps")
-    seed = traits.Int(argstr="--seed %d", desc="of all random choices")
-    deterministic = switch("--deterministic", desc="same bytes again on the same machine")
-    max_memory = traits.Float(argstr="--max-memory %s", **NO_MATTER, desc="GB; refuse to start a run that needs more")
     fail_on_folding = traits.Float(argstr="--fail-on-folding %s", desc="fail if more percent of the field are folded")
-    header = word("--header %s", "check", "sform", "qform", desc="which NIfTI matrix to believe where the two differ")
     dry_run = switch("--dry-run", desc="print what would be done and written; there are no outputs then")
     pairs = existing_file(
         "--pairs %s",
@@ -95,7 +78,6 @@ class RegisterInputSpec(CommonInputSpec):
         desc="CSV of many pairs for one process, with absolute paths; the outputs are lists then. The images named in it are hashed too",
     )
     resume = switch("--resume", **NO_MATTER, requires=["pairs"], desc="skip pairs that are complete")
-    json = switch("--json", **NO_MATTER, desc="the result object on stdout")
 
     def get_hashval(self, hash_method: str | None = None) -> tuple[list[Any], str]:
         """Nipype's own, and what the table of pairs names."""
