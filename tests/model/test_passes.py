@@ -11,7 +11,7 @@ from torch import Tensor
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Ask, Network
-from unireg_cli.model.passes import moved, repeat
+from unireg_cli.model.passes import Moved, moved, repeat
 from unireg_cli.registration.prediction import as_ask
 from unireg_cli.spatial.filters import gaussian
 from unireg_cli.spatial.jacobian import index_determinant
@@ -90,3 +90,11 @@ def test_gradients_come_from_the_last_pass_alone(tiny_network: Make) -> None:
     assert bool(whole.any()) and torch.allclose(whole, by_hand, rtol=1e-4, atol=1e-7)
     with torch.no_grad():
         assert not repeat(network, images, known, everything(), 2).displacement.requires_grad
+
+
+def test_swapping_twice_changes_nothing() -> None:
+    there, back = torch.rand(3, 4, 4, 4), torch.rand(3, 4, 4, 4)
+    once = Moved(there, back).swapped()
+    assert once.displacement is back and once.inverse is there
+    with pytest.raises(ValueError, match="inverse"):
+        Moved(there, None).swapped()

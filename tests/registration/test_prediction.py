@@ -107,7 +107,9 @@ def test_every_size_of_image_is_served(tiny_network: Make, size: tuple[int, int,
     assert torch.allclose(found.on(found.grid), found.displacement, rtol=0, atol=1e-4)
 
 
-def test_empty_space_around_the_images_does_not_matter(tiny_network: Make) -> None:
+def test_empty_space_around_the_images_does_not_matter(tiny_network: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One way: the mean of both is little where a network has learnt nothing.
+    monkeypatch.setattr("unireg_cli.registration.prediction._BOTH_WAYS", 0)
     grid = cube(32, 2.0)
     wide = grid.padded((12,) * 3, (9,) * 3)
     network, body = tiny_network(awake=0.1), box(grid)
@@ -143,6 +145,23 @@ def test_the_affine_is_seen_through(tiny_network: Make) -> None:
     plain = predict(network, fixed, view(here), box(grid), Affine.identity(), ask(), ((20_000, 1),))
     turned = predict(network, fixed, view(Image(here.voxels, there, "moving")), box(grid), affine, ask(), ((20_000, 1),))
     assert torch.allclose(plain.displacement, turned.displacement, rtol=0, atol=1e-3)
+
+
+def test_the_order_of_the_images_does_not_matter(tiny_network: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = cube(24, 2.0)
+    fixed, moving = view(show(organs(24), grid)), view(show(organs(24, seed=1), grid))
+    network, plan = tiny_network(awake=0.1), ((5_000, 1), (20_000, 1))
+    there = predict(network, fixed, moving, box(grid), Affine.identity(), ask(), plan)
+    back = predict(network, moving, fixed, box(grid), Affine.identity(), ask(), plan)
+    assert there.inverse is not None and back.inverse is not None
+    assert float(there.displacement.abs().max()) > 0.2
+    assert torch.allclose(there.inverse, back.displacement, rtol=0, atol=1e-4)
+    assert torch.allclose(back.inverse, there.displacement, rtol=0, atol=1e-4)
+    # A pass one way alone is not like this, and finds no inverse.
+    monkeypatch.setattr("unireg_cli.registration.prediction._BOTH_WAYS", 10_000)
+    alone = predict(network, fixed, moving, box(grid), Affine.identity(), ask(), plan)
+    assert alone.inverse is None
+    assert not torch.allclose(alone.displacement, there.displacement, rtol=0, atol=1e-2)
 
 
 def test_beliefs_are_handed_back_for_named_structures(tiny_network: Make) -> None:

@@ -20,6 +20,16 @@ class Moved:
     displacement: Tensor
     inverse: Tensor | None
 
+    def swapped(self) -> Moved:
+        """The same for the pair in the other order.
+
+        Raises:
+            ValueError: the inverse is not known.
+        """
+        if self.inverse is None:
+            raise ValueError("without its inverse a displacement cannot be swapped")
+        return Moved(self.inverse, self.displacement)
+
 
 def repeat(
     network: Network, images: Tensor, known: Tensor, ask: Ask, passes: int, *, inverse: bool = False, start: Moved | None = None
