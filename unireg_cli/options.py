@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unireg_cli.bids import bids_names
 from unireg_cli.errors import UsageError, WeightsError
 from unireg_cli.io.header import HeaderChoice
 from unireg_cli.io.weights import NO_WEIGHTS, find_weights
@@ -71,6 +72,10 @@ class RegisterOptions:
     picture: Path | None = None
     """One figure of the result; a PNG."""
     report: bool = False
+    dicom_out: Path | None = None
+    """Folder for the warped image as a DICOM series."""
+    bids: Path | None = None
+    """Folder of BIDS derivatives: the files are named and filed by BIDS then, and ``output`` is how those of the images begin."""
     interpolation: Interpolation = Interpolation.LINEAR
     default_value: float | None = None
     header: HeaderChoice = HeaderChoice.CHECK
@@ -108,7 +113,10 @@ class RegisterOptions:
         fixed = _either(words, "fixed", "fixed_file", "FIXED and --fixed")
         moving = _either(words, "moving", "moving_file", "MOVING and --moving")
         settings, init = _settings_and_init(words)
-        output = _prefix(words.get("output"), fixed, moving)
+        bids = Path(words.get("output") or ".") if words.get("bids") else None
+        names = None if bids is None else bids_names(bids, fixed, moving)
+        output = _prefix(words.get("output"), fixed, moving) if names is None else names.prefix
+        picture = output.with_name(f"{output.name}.png") if names is None else names.image("warped", ".png")
         weights = None if words.get("weights") is None else str(words["weights"])
         return cls(
             fixed=fixed,
@@ -127,8 +135,10 @@ class RegisterOptions:
             jacobian=bool(words.get("jacobian")),
             log_jacobian=bool(words.get("log_jacobian")),
             inverse_warped=bool(words.get("inverse_warped")),
-            picture=_picture(words.get("picture"), output),
+            picture=_picture(words.get("picture"), picture),
             report=bool(words.get("report")),
+            dicom_out=as_path(words.get("dicom_out")),
+            bids=bids,
             interpolation=interpolation(words.get("interpolation") or "linear"),
             default_value=words.get("default_value"),
             header=choice(HeaderChoice, words.get("header") or "check", "--header"),
@@ -163,11 +173,11 @@ def _prefix(text: str | Path | None, fixed: Path, moving: Path) -> Path:
     return Path(text)
 
 
-def _picture(asked: object, prefix: Path) -> Path | None:
-    """A name of the user's own, or PREFIX.png where only a picture was asked for."""
+def _picture(asked: object, usual: Path) -> Path | None:
+    """A name of the user's own, or the usual one where only a picture was asked for."""
     if asked is None or asked is False:
         return None
-    return prefix.with_name(f"{prefix.name}.png") if asked is True or asked == "" else Path(str(asked))
+    return usual if asked is True or asked == "" else Path(str(asked))
 
 
 def _companions(words: Words, name: str) -> tuple[Companion, ...]:
@@ -205,7 +215,7 @@ def _compared(words: Words, anatomy: tuple[str, ...], weights: str | None) -> tu
     other = anatomy_names(words["compare_with"], weights)
     if other == anatomy:
         raise UsageError(f"--compare-with {', '.join(other) or 'all'} asks for what --anatomy asks for; compare with something else")
-    own = [f"--{name.replace('_', '-')}" for name in ("also", "also_labels") if words.get(name)]
+    own = [f"--{name.replace('_', '-')}" for name in ("also", "also_labels", "dicom_out", "bids") if words.get(name)]
     if own or words.get("picture") not in (None, False, True, ""):
         names = ", ".join(own or ["--picture with a name"])
         raise UsageError(f"{names} cannot go with --compare-with, whose two answers would write the same file; use unireg warp afterwards")

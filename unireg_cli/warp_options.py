@@ -20,11 +20,13 @@ class WarpOptions:
         UsageError: options that contradict each other, or that would do nothing.
     """
 
-    output: Path
+    output: Path | None
     transforms: tuple[TransformSpec, ...]
     """In antsApplyTransforms order."""
     image: Path | None = None
     reference: Path | None = None
+    dicom_out: Path | None = None
+    """Folder for the warped image as a DICOM series, beside ``output`` or instead of it."""
     points: Path | None = None
     space: PointSpace | None = None
     moving_grid: Path | None = None
@@ -37,6 +39,8 @@ class WarpOptions:
     def __post_init__(self) -> None:
         if not self.transforms:
             raise UsageError("no transform given; name at least one with -t/--transform")
+        if self.output is None and self.dicom_out is None:
+            raise UsageError("nowhere to write to; name the result with -o/--output, or a folder for a DICOM series with --dicom-out")
         if self.points is None:
             self._check_image()
         else:
@@ -55,6 +59,8 @@ class WarpOptions:
             raise UsageError(f"give either an image ({self.image}) or --points ({self.points}), not both; run warp twice for both")
         if self.interpolation is not None or self.default_value is not None:
             raise UsageError("--interpolation and --default-value belong to images; leave them out for --points")
+        if self.dicom_out is not None:
+            raise UsageError("--dicom-out belongs to images; name the table of points with -o/--output")
         if self.space is None:
             raise UsageError("say in which coordinates the points are: --space lps, --space ras or --space voxel")
         if self.space is PointSpace.VOXEL and (self.reference is None or self.moving_grid is None):
@@ -63,6 +69,11 @@ class WarpOptions:
             )
         if self.space is not PointSpace.VOXEL and self.moving_grid is not None:
             raise UsageError("--moving-grid is for --space voxel; leave it out for points in mm")
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The file and the folder that are written."""
+        return tuple(path for path in (self.output, self.dicom_out) if path is not None)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -76,7 +87,8 @@ class WarpOptions:
         asked = words.get("interpolation")
         space = words.get("space")
         return cls(
-            output=Path(words["output"]),
+            output=as_path(words.get("output")),
+            dicom_out=as_path(words.get("dicom_out")),
             transforms=tuple(TransformSpec.parse(str(text)) for text in words.get("transform") or ()),
             image=as_path(words.get("image")),
             reference=as_path(words.get("reference")),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unireg_cli.commands.failure import Failure, describe_failure
-from unireg_cli.commands.outputs import check_outputs, plan_outputs
+from unireg_cli.commands.outputs import check_plan, is_taken, plan_outputs
 from unireg_cli.commands.pair_files import check_folding, register_files
 from unireg_cli.commands.resources import Threads
 from unireg_cli.commands.session import Progress
@@ -35,6 +35,7 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "fixed": str,
     "moving": str,
     "output": str,
+    "dicom_out": str,
     "fixed_mask": str,
     "moving_mask": str,
     "fixed_seg": str,
@@ -64,8 +65,8 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
 
 
 # Options that do not change the result of a finished pair, or that the settings and the weights' SHA-256 tell better.
-# A picture and a report are outputs: a pair that lacks one is not finished.
-_NO_MATTER = ("threads", "max_memory_gb", "smoothness", "weights", "picture", "report")
+# A picture, a report and a DICOM series are outputs: a pair that lacks one is not finished.
+_NO_MATTER = ("threads", "max_memory_gb", "smoothness", "weights", "picture", "report", "dicom_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def check_rows(rows: list[Row], *, overwrite: bool, resume: bool) -> None:
             other = owners.setdefault(path.resolve(), row.number)
             if other != row.number:
                 raise UsageError(f"lines {other} and {row.number} would both write {path}; give each its own name in the column output")
-        existing = [path for path in plan.values() if path.exists()]
+        existing = [path for path in plan.values() if is_taken(path)]
         if existing and not overwrite and not resume:
             raise UsageError(f"line {row.number}: {existing[0]} exists; skip finished pairs with --resume or allow it with --overwrite")
 
@@ -195,7 +196,7 @@ def _run_row(row: Row, threads: Threads, progress: Progress, model: Model | None
         # The limit on folding holds for what is skipped, too.
         return {**words, "status": "skipped", "result": read_record(plan["record"])}
     # What an interrupted run has left of a pair is taken up by --resume.
-    check_outputs(plan.values(), row.options.inputs, overwrite=overwrite or resume)
+    check_plan(row.options, plan.values(), overwrite=overwrite or resume)
     return {**words, "result": register_files(row.options, plan, threads, progress, model)}
 
 
@@ -205,7 +206,7 @@ def is_finished(options: RegisterOptions, plan: Mapping[str, Path], weights: Map
     Raises:
         UsageError: finished, but with other options or ``weights`` than now asked for, and not to be overwritten.
     """
-    if not all(path.is_file() for path in plan.values()):
+    if not all(is_taken(path) for path in plan.values()):
         return False
     record = read_record(plan["record"])
     before, now = record.get("options"), plain(options)

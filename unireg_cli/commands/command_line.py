@@ -14,7 +14,7 @@ from unireg_cli.types import Effort, Interpolation, Start, TransformFormat
 
 # Settings and options that are told by a flag of the same name, where they are not what they would be without it.
 _SETTINGS = ("transform", "fixed_modality", "moving_modality", "similarity", "mode", "iterations", "field_spacing", "device", "seed")
-_OPTIONS = ("smoothness", "weights", "fixed_mask", "moving_mask", "default_value", "threads", "fail_on_folding")
+_OPTIONS = ("smoothness", "weights", "fixed_mask", "moving_mask", "default_value", "threads", "fail_on_folding", "dicom_out")
 _SWITCHES = ("jacobian", "log_jacobian", "inverse_warped", "report")
 
 
@@ -25,7 +25,10 @@ def command_line(options: RegisterOptions) -> str:
 
 def _words(options: RegisterOptions) -> Iterator[str]:
     settings, usual = options.settings, Settings()
-    yield from ("--fixed", str(options.fixed), "--moving", str(options.moving), "--output", str(options.output))
+    output = options.output if options.bids is None else options.bids
+    yield from ("--fixed", str(options.fixed), "--moving", str(options.moving), "--output", str(output))
+    if options.bids is not None:
+        yield "--bids"
     yield from (f"--anatomy={name}" for name in settings.anatomy)
     if settings.start is not Start.AUTO:
         yield from ("--init", str(settings.start))

@@ -119,6 +119,11 @@ Picture = Annotated[
     str | None, _out("--picture", metavar="[OUT.png]", help="One figure of the result; without a name of your own, PREFIX.png.")
 ]
 Report = Annotated[bool, _out("--report", help="PREFIXreport.html: slices before and after, and what the numbers mean.")]
+DicomOut = Annotated[
+    Path | None,
+    _out("--dicom-out", metavar="FOLDER", help="The warped image as a DICOM series, too; FIXED or MOVING must be one."),
+]
+Bids = Annotated[bool, _out("--bids", help="Names by BIDS; -o is the folder of the derivatives then. Default: the current folder.")]
 WarpedInterpolation = Annotated[str, _out("--interpolation", "-n", metavar=_WAYS, help="Of the warped image.")]
 WarpedFill = Annotated[float | None, _out("--default-value", help=_FILL)]
 Device = Annotated[str, _run(metavar="auto|cpu|cuda[:n]|mps", help="Where to compute.")]
@@ -151,7 +156,11 @@ Transforms = Annotated[
         "applied to the image first. \\[T,1] takes the inverse of one.",
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
+WarpedSeries = Annotated[
+    Path | None,
+    _image("--dicom-out", metavar="FOLDER", help="The result as a DICOM series, instead of OUT or beside it; INPUT or -r must be one."),
+]
 Reference = Annotated[Path | None, typer.Option("--reference", "-r", metavar="IMG", help="Image whose grid the result is on.")]
 Invert = Annotated[bool, typer.Option("--invert", help="Take the inverse of the whole chain.")]
 Interpolation = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unireg_cli.commands.bids_files import bids_keys, make_dataset, write_sidecars
 from unireg_cli.commands.chain_files import read_chain
 from unireg_cli.commands.command_line import command_line
-from unireg_cli.commands.outputs import check_inputs, staged
+from unireg_cli.commands.outputs import check_inputs, plan_outputs, staged
 from unireg_cli.commands.resources import Threads
 from unireg_cli.commands.session import Progress, collected_warnings
 from unireg_cli.errors import QualityGateError, UsageError
@@ -23,6 +25,7 @@ from unireg_cli.io.transforms import apply_commands, transform_paths, write_tran
 from unireg_cli.loading import Model, warn_of_gaps, weights_of
 from unireg_cli.options import RegisterOptions
 from unireg_cli.pair import Pair, Solution, jacobian_map, solve, warp_inverse
+from unireg_cli.registration.normalise import decide_modality
 from unireg_cli.registration.pipeline import Aligned
 from unireg_cli.registration.result import Registration, Stage
 from unireg_cli.registration.stopwatch import peak_memory_mb
@@ -126,12 +129,18 @@ def solve_as_asked(
 
 def write_run(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
     """Write the files of ``plan``, all or none, and return the record."""
+    if run.options.bids is not None:
+        make_dataset(run.options.bids, {path.parent for path in plan.values()})
     with staged(plan.values()) as places:
         with run.watch.stage("write"):
-            _write_images(run, {name: places[path] for name, path in plan.items()})
-            _write_transforms(run, places)
+            named = {name: places[path] for name, path in plan.items()}
+            _write_images(run, named)
+            _write_transforms(run, named)
         drawing = _draw_report(run) if "report" in plan else None
         record = make_record(run, plan)
+        if run.options.bids is not None:
+            write_sidecars(run.options, named)
+            record = bids_keys(run.options, "warped") | record
         if drawing is not None:
             from unireg_cli.report.registration_page import write_report
 
@@ -156,6 +165,8 @@ def _write_images(run: Run, places: Mapping[str, Path]) -> None:
         way = Interpolation.NEAREST if extra.labels else Interpolation.LINEAR
         default = 0.0 if extra.labels else fill_value(image, Modality.AUTO, None)
         write_image(places[f"also_{number}"], warp_image(image, solution.pair.fixed.grid, solution.written, way, default))
+    if "dicom" in places:
+        _write_dicom(run, places["dicom"])
     if "picture" in places:
         from unireg_cli.report.picture import write_picture
 
@@ -177,12 +188,24 @@ def _shown(run: Run) -> tuple[Image, Image, Registration, Image, str]:
     return solution.pair.fixed, solution.pair.moving, solution.registration, solution.warped, title
 
 
-def _write_transforms(run: Run, places: Mapping[Path, Path]) -> None:
-    """Into the staging folder, under the final names."""
+def _write_dicom(run: Run, folder: Path) -> None:
+    from unireg_cli.io.dicom_series import write_dicom
+    from unireg_cli.io.dicom_source import read_source
+
+    options, solution = run.options, run.solution
+    fixed, moving = (read_source(path) if path.is_dir() else None for path in (options.fixed, options.moving))
+    modality = decide_modality(solution.pair.moving, options.settings.moving_modality)[0]
+    write_dicom(folder, solution.warped, fixed, moving, modality)
+
+
+def _write_transforms(run: Run, places: Mapping[str, Path]) -> None:
+    """Into the staging folder, under the names that the plan gives them."""
     options, done, pair = run.options, run.solution.registration, run.solution.pair
-    final = next(iter(transform_paths(options.output, options.transform_format).values()))
-    hidden = places[final].parent / options.output.name
-    write_transforms(hidden, options.transform_format, done.forward, done.inverse, fixed=pair.fixed.grid, moving=pair.moving.grid)
+    with tempfile.TemporaryDirectory(dir=places["warped"].parent) as folder:
+        prefix, fmt = Path(folder) / "t_", options.transform_format
+        write_transforms(prefix, fmt, done.forward, done.inverse, fixed=pair.fixed.grid, moving=pair.moving.grid)
+        for role, path in transform_paths(prefix, fmt).items():
+            path.replace(places[role])
 
 
 def make_record(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
@@ -193,7 +216,7 @@ def make_record(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
         grids["field"] = done.field.grid
     if done.inverse_field is not None:
         grids["inverse_field"] = done.inverse_field.grid
-    transforms = transform_paths(options.output, options.transform_format)
+    transforms = plan_outputs(options)
     name = ants_name(options.interpolation)
     return register_record(
         options=options,

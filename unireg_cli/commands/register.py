@@ -13,7 +13,7 @@ from unireg_cli.commands.session import progress_bar, start_logging
 from unireg_cli.errors import UsageError
 
 # Flags of one pair only: in a table they are columns, or would make all pairs write the same file.
-_ONE_PAIR = ("fixed", "moving", "fixed_file", "moving_file", "output", "also", "also_labels", "picture", "compare_with")
+_ONE_PAIR = ("fixed", "moving", "fixed_file", "moving_file", "output", "also", "also_labels", "picture", "dicom_out", "compare_with")
 
 
 def register(
@@ -52,6 +52,8 @@ def register(
     inverse_warped: flags.InverseWarped = False,
     picture: flags.Picture = None,
     report: flags.Report = False,
+    dicom_out: flags.DicomOut = None,
+    bids: flags.Bids = False,
     interpolation: flags.WarpedInterpolation = "linear",
     default_value: flags.WarpedFill = None,
     weights: flags.Weights = None,
@@ -86,7 +88,7 @@ def register(
 
     # Before anything heavy is imported: a word that is wrong is said at once.
     options = RegisterOptions.from_words(words)
-    from unireg_cli.commands.outputs import check_inputs, check_outputs, plan_outputs
+    from unireg_cli.commands.outputs import check_inputs, check_plan, plan_outputs
     from unireg_cli.commands.resources import resolve_threads
     from unireg_cli.loading import choose_weights, complete, load_network
 
@@ -94,7 +96,7 @@ def register(
     answers = [options] if options.compare_with is None else [options, _second(options)]
     runs = [(complete(one, found), plan_outputs(one)) for one in answers]
     check_inputs(options.inputs)
-    check_outputs([path for _, plan in runs for path in plan.values()], options.inputs, overwrite=overwrite)
+    check_plan(options, [path for _, plan in runs for path in plan.values()], overwrite=overwrite)
     if dry_run:
         _show_plan(runs, count, found, as_json=json)
         return
@@ -140,7 +142,8 @@ def _show_records(records: Sequence[Mapping[str, Any]], *, as_json: bool, quiet:
 
 
 def _register_many(words: Mapping[str, Any]) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in _ONE_PAIR if words[name]]
+    # With --bids, -o is the folder of all.
+    given = [f"--{name.replace('_', '-')}" for name in _ONE_PAIR if words[name] and not (name == "output" and words["bids"])]
     if given:
         raise UsageError(f"{', '.join(given)} cannot go with --pairs, where each row names its own files")
     from unireg_cli.options import anatomy_names

@@ -7,10 +7,11 @@ from unireg_cli.commands.session import start_logging
 
 
 def warp(
-    output: flags.Output,
     image: flags.Input = None,
     transform: flags.Transforms = None,
     reference: flags.Reference = None,
+    output: flags.Output = None,
+    dicom_out: flags.WarpedSeries = None,
     invert: flags.Invert = False,
     interpolation: flags.Interpolation = None,
     default_value: flags.Fill = None,
@@ -30,13 +31,15 @@ def warp(
     """
     words = dict(locals())
     start_logging(quiet=quiet, verbose=verbose, log=log)
-    from unireg_cli.commands.outputs import check_inputs, check_outputs
+    from unireg_cli.commands.outputs import check_dicom, check_inputs, check_outputs
     from unireg_cli.commands.resources import apply_threads, resolve_threads
     from unireg_cli.commands.warp_files import warp_files
     from unireg_cli.warp_options import WarpOptions
 
     options = WarpOptions.from_words(words)
     check_inputs(options.inputs)
-    check_outputs([options.output], options.inputs, overwrite=overwrite)
+    if options.dicom_out is not None:
+        check_dicom(options.dicom_out, [path for path in (options.image, options.reference) if path is not None])
+    check_outputs(options.outputs, options.inputs, overwrite=overwrite, series=options.dicom_out)
     apply_threads(resolve_threads(threads))
     warp_files(options)

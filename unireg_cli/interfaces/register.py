@@ -8,7 +8,7 @@ from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import Directory, File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
 
 from unireg_cli.interfaces.base import (
     MODALITIES,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DECIDE_OUTPUTS = (
     *("fixed", "moving", "output", "transform", "transform_format"),
-    *("jacobian", "log_jacobian", "inverse_warped", "picture", "report"),
+    *("jacobian", "log_jacobian", "inverse_warped", "picture", "report", "dicom_out", "bids"),
     *("anatomy", "compare_with", "weights"),
 )
 # Flag -> inputs with its two values, image and file to write.
@@ -68,6 +68,8 @@ class RegisterInputSpec(RegistrationInputSpec):
     inverse_warped = switch("--inverse-warped", desc="write the fixed image in the space of the moving one")
     picture = traits.Either(traits.Bool, File(), argstr="--picture %s", **NAME, desc="write a PNG to judge the result by; or its name")
     report = switch("--report", desc="write a page to judge the result by")
+    dicom_out = Directory(argstr="--dicom-out %s", **NAME, desc="folder for the warped image as a DICOM series, too")
+    bids = switch("--bids", desc="names by BIDS; output is the folder of the derivatives then")
     interpolation = traits.Str(argstr="--interpolation %s", desc="of the warped image: linear, nearest, bspline, label")
     default_value = traits.Float(argstr="--default-value %s", desc="where there is no data")
     fail_on_folding = traits.Float(argstr="--fail-on-folding %s", desc="fail if more percent of the field are folded")
@@ -107,6 +109,8 @@ class RegisterOutputSpec(TraitedSpec):  # type: ignore[misc]  # Nipype has no ty
     log_jacobian = OutputMultiObject(File(exists=True), desc="its natural logarithm")
     picture = OutputMultiObject(File(exists=True), desc="PNG to judge the result by")
     report = OutputMultiObject(File(exists=True), desc="HTML page to judge the result by")
+    dicom = OutputMultiObject(Directory(exists=True), desc="folder of the warped DICOM series")
+    sidecars = traits.List(desc="JSON files that bids puts beside the others; that of the warped image is record")
     also_warped = OutputMultiObject(File(exists=True), desc="the images of also, then the label maps of also_labels")
     record = OutputMultiObject(File(exists=True), desc="JSON with options, versions, grids, quality, times, warnings")
 
@@ -172,10 +176,13 @@ def _outputs(options: RegisterOptions) -> dict[str, Any]:
     from unireg_cli.commands.outputs import plan_outputs
 
     plan = {role: str(path.absolute()) for role, path in plan_outputs(options).items()}
-    outputs: dict[str, Any] = {role: path for role, path in plan.items() if not role.startswith("also_")}
-    companions = [path for role, path in plan.items() if role.startswith("also_")]
-    if companions:
-        outputs["also_warped"] = companions
+    # The companions, and the sidecars of --bids, are lists.
+    lists = {
+        "also_warped": [path for role, path in plan.items() if role.startswith("also_")],
+        "sidecars": [path for role, path in plan.items() if role.endswith("_sidecar")],
+    }
+    single = {role: path for role, path in plan.items() if not role.startswith("also_") and not role.endswith("_sidecar")}
+    outputs: dict[str, Any] = single | {name: paths for name, paths in lists.items() if paths}
     if "affine" in plan:
         outputs["forward_transforms"] = [plan["warp"], plan["affine"]]
         outputs["inverse_transforms"] = [plan["affine"], plan["inverse_warp"]]

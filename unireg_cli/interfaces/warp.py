@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import Directory, File, TraitedSpec, isdefined, traits
 from nipype.utils.filemanip import split_filename
 
 from unireg_cli.interfaces.base import NAME, CommonInputSpec, UniregCommand, existing_file, existing_files, existing_image, switch, word
@@ -18,6 +18,7 @@ class WarpInputSpec(CommonInputSpec):
     transform = existing_files("--transform %s", mandatory=True, desc="transform files in antsApplyTransforms order")
     transform_invert = traits.List(traits.Bool, requires=["transform"], desc="for each of transform: take its inverse")
     output = File(argstr="--output %s", genfile=True, **NAME, desc="file to write; default INPUT_warped in the node's folder")
+    dicom_out = Directory(argstr="--dicom-out %s", **NAME, desc="folder for the warped image as a DICOM series, too")
     reference = existing_image("--reference %s", desc="image whose grid the result is on")
     invert = switch("--invert", desc="take the inverse of the whole chain")
     interpolation = traits.Str(argstr="--interpolation %s", desc="linear, nearest, label, bspline, or antsApplyTransforms' names")
@@ -32,6 +33,7 @@ class WarpOutputSpec(TraitedSpec):  # type: ignore[misc]  # Nipype has no types
     """One file, whatever was warped."""
 
     warped = File(exists=True, desc="warped image, label map, series or points")
+    dicom = Directory(exists=True, desc="folder of the warped DICOM series")
 
 
 class Warp(UniregCommand):
@@ -55,4 +57,5 @@ class Warp(UniregCommand):
 
     def _list_outputs(self) -> dict[str, Any]:
         output = self._given("output") or self._gen_filename("output")
-        return {"warped": str(Path(output).absolute())}
+        series = self._given("dicom_out")
+        return {"warped": str(Path(output).absolute())} | ({"dicom": str(Path(series).absolute())} if series else {})

@@ -29,13 +29,7 @@ def read_dicom(folder: Path, header: HeaderChoice) -> Image:
         GeometryError: slices missing, doubled, or tilted against the stack.
     """
     del header
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise InputError(f"{folder}: a folder without a DICOM series; give an image file or the folder that holds the slices")
-    if len(series) > 1:
-        found = ", ".join(series)
-        raise InputError(f"{folder}: {len(series)} DICOM series in one folder: {found}; put the wanted one into a folder of its own")
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    files = series_files(folder)
     if len(files) > 1:
         _check_stack(folder, *_places(folder, files))
     reader = sitk.ImageSeriesReader()
@@ -51,6 +45,22 @@ def read_dicom(folder: Path, header: HeaderChoice) -> Image:
     if components != 1:
         raise InputError(f"{folder}: expected one number per voxel, found {components} components (a colour image)")
     return Image(voxels_of(image), grid_of(image, str(folder)), str(folder))
+
+
+def series_files(folder: Path) -> Sequence[str]:
+    """The files of the one series in ``folder``, in the order of the stack.
+
+    Raises:
+        InputError: no series, or several.
+    """
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise InputError(f"{folder}: a folder without a DICOM series; give an image file or the folder that holds the slices")
+    if len(series) > 1:
+        found = ", ".join(series)
+        raise InputError(f"{folder}: {len(series)} DICOM series in one folder: {found}; put the wanted one into a folder of its own")
+    files: Sequence[str] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    return files
 
 
 def _places(folder: Path, files: Sequence[str]) -> tuple[FloatArray, FloatArray]:

@@ -113,9 +113,11 @@ def read_run(path: Path, record: Mapping[str, Any]) -> Run:
         pair = f"{_name(record['options']['moving'])} to {_name(record['options']['fixed'])}"
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         return Run(path, path.name, problem=f"broken: lacks what a result holds ({type(error).__name__}: {error})")
-    page = path.with_name(path.name.removesuffix(".json") + "report.html")
+    # With --bids the record alone knows what its page is called.
+    called = (path.name.removesuffix(".json") + "report.html", _name(record.get("outputs", {}).get("report") or ""))
+    page = next((place for name in called if name and (place := path.with_name(name)).is_file()), None)
     reasons = tuple(f"{finding.name} {finding.text}" for finding in findings if finding.light in (Light.FAIR, Light.BAD))
-    return Run(path, pair, numbers, findings, reasons=reasons, report=page if page.is_file() else None)
+    return Run(path, pair, numbers, findings, reasons=reasons, report=page)
 
 
 def compare(runs: Sequence[Run]) -> list[Run]:
