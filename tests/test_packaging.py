@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-import unireg_cli
-
-ROOT = Path(unireg_cli.__file__).parents[1]
+# The source folder beside these tests, not the installed package.
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
