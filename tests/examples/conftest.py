@@ -1,4 +1,4 @@
-"""The claims' scripts are found as they find one another: by their folder."""
+"""The claims' scripts and the benchmark's are found as they find one another: by their folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 CLAIMS = Path(__file__).resolve().parents[2] / "examples" / "claims"
 sys.path.insert(0, str(CLAIMS))
+BENCHMARK = CLAIMS.parent / "benchmark"
+sys.path += [str(BENCHMARK), str(BENCHMARK / "runners")]
 
 
 @pytest.fixture

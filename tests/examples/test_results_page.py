@@ -1,0 +1,57 @@
+"""The page of results: made of committed rows, and known to be stale when one of them changes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import costs
+import pytest
+import results_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A copy of what the page is made from, with rows of one measurement."""
+    (tmp_path / "examples" / "claims").mkdir(parents=True)
+    rows = []
+    for side in (100, 200, 300):
+        seconds = {"registration_seconds": 2.0, "process_seconds": 5 + side**3 / 1e6}
+        rows.append({"method": "fast", "side": side, "voxels": side**3, **seconds, "peak_rss_mb": 300})
+    costs.write_rows(tmp_path / "examples" / "benchmark" / "results" / "costs" / "scaling.csv", rows, 2)
+    return tmp_path
+
+
+def test_a_straight_line_is_found_again():
+    assert costs.line_through([1.0, 2.0, 4.0], [5.0, 7.0, 11.0]) == pytest.approx((3.0, 2.0, 1.0))
+    assert costs.line_through([1.0, 2.0], [5.0, 7.0]) is None
+
+
+def test_the_page_tells_the_rows_and_what_is_missing(repository):
+    text = results_page.page(repository)
+    assert "- fast, process_seconds: 5.0 s + 1.00 s per million voxels (R^2 1.000)" in text
+    assert "| fast | 200^3 | 2.0 | 13.0 | 300 |" in text
+    assert "2 threads" in text and "python examples/benchmark/" in text
+    assert text.count("Not measured yet.") == len(results_page.CLAIMS) + len(results_page.COSTS) - 1
+    assert "The comparison has not been run yet" in text
+
+
+def test_a_changed_row_makes_the_page_stale(repository, tmp_path):
+    page = tmp_path / "docs" / "results.md"
+    assert "is missing" in results_page.complaint(page, repository)
+    words = ["--page", str(page), "--root", str(repository)]
+    assert results_page.main([*words, "--write"]) == 0 and results_page.main([*words, "--check"]) == 0
+    rows = repository / "examples" / "benchmark" / "results" / "costs" / "scaling.csv"
+    rows.write_text(rows.read_text().replace("300", "301"))
+    assert results_page.main([*words, "--check"]) == 1
+
+
+def test_without_any_row_no_page_is_asked_for(repository, tmp_path):
+    shutil.rmtree(repository / "examples" / "benchmark")
+    assert results_page.complaint(tmp_path / "results.md", repository) == ""
+
+
+def test_the_page_of_this_repository_was_made_from_its_rows():
+    assert results_page.complaint(ROOT / "docs" / "results.md", ROOT) == ""
