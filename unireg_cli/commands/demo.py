@@ -66,7 +66,7 @@ def demo(
     plan = _plan(output)
     check_outputs(plan.values(), (), overwrite=overwrite)
     apply_threads(resolve_threads(threads))
-    pair, result = _run(seed, amount, coarsen, quiet)
+    pair, result = _run(plan, seed, amount, coarsen, quiet)
     with staged(plan.values()) as places:
         _write({name: places[path] for name, path in plan.items()}, pair, result, f"unireg demo: torso phantom, seed {seed}")
     _show(plan, pair, result)
@@ -92,21 +92,27 @@ def _plan(folder: Path) -> dict[str, Path]:
     return {role: folder / name for role, name in names.items()} | transform_paths(folder / _PREFIX, TransformFormat.H5)
 
 
-def _run(seed: int, amount: float, coarsen: float, quiet: bool) -> tuple[PhantomPair, _Result]:
+def _run(plan: Mapping[str, Path], seed: int, amount: float, coarsen: float, quiet: bool) -> tuple[PhantomPair, _Result]:
     import time
 
+    from unireg_cli.loading import choose_weights, complete, load_network
+    from unireg_cli.options import RegisterOptions
     from unireg_cli.phantom.pair import demo_grids, make_pair
     from unireg_cli.registration.pipeline import register_images
     from unireg_cli.registration.settings import Settings
     from unireg_cli.spatial import Chain, Image
     from unireg_cli.spatial.resample import resample
-    from unireg_cli.types import Interpolation
+    from unireg_cli.types import Interpolation, Mode
 
+    # As unireg register --mode intra would do it from the files.
+    options = RegisterOptions(plan["fixed"], plan["moving"], plan["fixed"].parent / _PREFIX, Settings(seed=seed, mode=Mode.INTRA))
+    found = choose_weights([options])
+    settings, model = complete(options, found).settings, load_network(found)
     begin = time.perf_counter()
     pair = make_pair(seed, amount=amount, grids=demo_grids(coarsen))
     seconds = {"make the pair": time.perf_counter() - begin}
     with progress_bar(quiet=quiet) as progress:
-        registration = register_images(pair.fixed, pair.moving, Settings(seed=seed), progress=progress)
+        registration = register_images(pair.fixed, pair.moving, settings, network=None if model is None else model.network, progress=progress)
     for text in registration.warnings:
         logger.warning("%s", text)
     seconds |= {stage.name: stage.seconds for stage in registration.stages}
