@@ -111,8 +111,9 @@ def _run(plan: Mapping[str, Path], seed: int, amount: float, coarsen: float, qui
     begin = time.perf_counter()
     pair = make_pair(seed, amount=amount, grids=demo_grids(coarsen))
     seconds = {"make the pair": time.perf_counter() - begin}
+    network = None if model is None else model.network
     with progress_bar(quiet=quiet) as progress:
-        registration = register_images(pair.fixed, pair.moving, settings, network=None if model is None else model.network, progress=progress)
+        registration = register_images(pair.fixed, pair.moving, settings, network=network, progress=progress)
     for text in registration.warnings:
         logger.warning("%s", text)
     seconds |= {stage.name: stage.seconds for stage in registration.stages}
