@@ -11,9 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-import unireg_cli
-
-ROOT = Path(unireg_cli.__file__).parents[1]
+# The source folder beside these tests, not the installed package.
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)

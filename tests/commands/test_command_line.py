@@ -28,6 +28,8 @@ CASES: list[dict[str, Any]] = [
     {"fixed_seg": "f s.nii", "moving_seg": "ms.nii", "seg_labels": ["6=liver,1=spleen"], "compare_with": ["spleen"]},
     {"fixed_points": "f.csv", "moving_points": "m p.csv", "space": "ras"},
     {"report": True, "picture": "x y.png", "output": "out dir/p_"},
+    {"dicom_out": "a series/"},
+    {"bids": True, "fixed": "tpl-MNI_T1w.nii.gz", "moving": "raw/sub-01/anat/sub-01_T1w.nii.gz", "output": "derivatives"},
 ]
 
 

@@ -44,7 +44,7 @@ def test_the_writer_replaces_what_is_old(tmp_path: Path) -> None:
 def groff(text: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("groff") is None:
         pytest.skip("needs groff to read manual pages")
-    return subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-P-cbou"], input=text, capture_output=True, text=True, check=True)
+    return subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-P-cbou"], input=text, capture_output=True, encoding="utf-8", check=True)
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("man/")])
