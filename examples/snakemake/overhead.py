@@ -59,7 +59,10 @@ def one_process(folder: Path, threads: int, flags: Sequence[str]) -> list[str]:
 
 def workflow(chunk: int, threads: int, flags: Sequence[str]) -> list[str]:
     """The same registrations as the stage ``template`` of the workflow."""
-    settings = ["stages=[template]", f"chunk={chunk}", f"threads={threads}", f"register={' '.join(flags)}"]
+    settings = ["stages=[template]", f"chunk={chunk}", f"threads={threads}"]
+    if flags:
+        # An empty value would be read as None.
+        settings.append(f"register={' '.join(flags)}")
     command = ["snakemake", "--snakefile", str(HERE / "Snakefile"), "--cores", str(threads), "--config", *settings]
     return [*command, "--", "results/template/summary.csv"]
 
