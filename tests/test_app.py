@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 from typing import get_args
@@ -28,17 +29,14 @@ def children_seconds() -> float:
 
 
 def test_help_is_instant():
-    """Processor time, so that a busy machine does not decide; the waits of an idle one are far below it.
-
-    Half a second, and a tenth for pydantic: Typer imports it where another package has brought it along.
-    """
+    """Processor time, so that a busy machine does not decide; the waits of an idle one are far below it."""
     taken = []
     for _ in range(3):
         before = children_seconds()
         done = subprocess.run([sys.executable, "-m", "unireg_cli", "register", "--help"], capture_output=True, check=True)
         taken.append(children_seconds() - before)
     assert b"--fail-on-folding" in done.stdout
-    assert min(taken) < 0.6
+    assert statistics.median(taken) < 0.5
 
 
 def test_the_app_loads_nothing_heavy():

@@ -49,9 +49,9 @@ class Prediction:
         """The displacement on another grid with the same axes, see :func:`displacement_on`."""
         return displacement_on(self.displacement, self.grid, grid)
 
-    def start(self, grid: Grid) -> Moved:
-        """What the next pass starts from, on its grid."""
-        return Moved(self.on(grid), None if self.inverse is None else displacement_on(self.inverse, self.grid, grid))
+    def start(self, grid: Grid, *, inverse: bool) -> Moved:
+        """What the next pass starts from, on its grid; with the ``inverse`` if that is known and the pass needs it."""
+        return Moved(self.on(grid), displacement_on(self.inverse, self.grid, grid) if inverse and self.inverse is not None else None)
 
     def settled(self, mode: Mode, smoothness: float) -> Tensor:
         """The displacement as a registration uses it, lightly smoothed.
@@ -127,8 +127,8 @@ def _predict_on(
     second, known_second = draw(moving.values, moving.grid, lattice, affine)
     images = torch.stack((first, second))[:, None]
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
-    start = None if before is None else before.start(half)
     both_ways = lattice.voxels <= _BOTH_WAYS
+    start = None if before is None else before.start(half, inverse=both_ways)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(images.device)):
         there = repeat(network, images, known, ask, passes, inverse=both_ways, start=start)
         displacement, inverse = there.displacement, there.inverse
