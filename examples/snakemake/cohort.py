@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATE = "template"
+# Linux takes 131,072 bytes in one word of a command; the quotes and the rest of the command need some.
+LONGEST_TABLE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,24 @@ class Plan:
     places: dict[tuple[str, str, str], int]
     """Stage, fixed and moving name -> the number of the chunk that holds the pair."""
 
-    def rows(self, stage: str, number: int) -> list[tuple[str, str, str]]:
-        """What the table of one chunk holds: fixed, moving, output."""
-        return [(pair.fixed.image, pair.moving.image, pair.prefix) for pair in self.chunks[stage][number]]
+    def images(self, stage: str, number: int) -> list[str]:
+        """Every image of one chunk, once."""
+        return sorted({person.image for pair in self.chunks[stage][number] for person in (pair.fixed, pair.moving)})
+
+    def table(self, stage: str, number: int, before: str = "") -> str:
+        """What ``unireg register --pairs`` reads for one chunk, with ``before`` before each path.
+
+        Raises:
+            ValueError: it is too long for the shell that writes it.
+        """
+        rows = [(pair.fixed.image, pair.moving.image, pair.prefix) for pair in self.chunks[stage][number]]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("fixed", "moving", "output"), *([before + path for path in row] for row in rows)])
+        size = len(text.getvalue().encode())
+        if size > LONGEST_TABLE:
+            raise ValueError(f"chunk {number} of {stage}: its table has {size} bytes of at most {LONGEST_TABLE}; make chunk smaller")
+        return text.getvalue()
 
     def labelled(self, stage: str) -> list[Pair]:
         """Pairs whose moving labels can be warped."""
