@@ -35,8 +35,8 @@ logger = logging.getLogger("unireg")
 Progress = Callable[[str, int, int], None]
 
 CHECKPOINT = "checkpoint.pt"
-# Looks without a better one before the end.
-_PATIENCE = 8
+# Looks without a better one before the end, which are to be this share of what was allowed: the first steps often lead downhill.
+_PATIENCE, _QUIET_SHARE = 8, 0.3
 _RATES = {What.CONTROLLER: 5e-4, What.ALL: 1e-4}
 
 
@@ -218,12 +218,16 @@ class _Run:
     def _over(self) -> str:
         """Why no further step is to be taken."""
         course, options = self.course, self.options
-        if len(course.looks) - 1 - course.kept >= _PATIENCE:
-            return f"nothing better in {_PATIENCE} looks"
         if options.steps is not None:
-            return "all steps taken" if course.state.step >= options.steps else ""
-        # The last look is part of the time.
-        return "the time is over" if self._seconds() + self.longest_look >= (options.budget or 0) else ""
+            spent, end = course.state.step / options.steps, "all steps taken"
+        else:
+            # The last look is part of the time.
+            spent, end = (self._seconds() + self.longest_look) / (options.budget or 1), "the time is over"
+        looks = len(course.looks) - 1
+        quiet = looks - course.kept
+        if quiet >= _PATIENCE and spent * quiet >= _QUIET_SHARE * looks:
+            return f"nothing better in {quiet} looks"
+        return end if spent >= 1 else ""
 
     def _seconds(self) -> float:
         return time.monotonic() - self.begun

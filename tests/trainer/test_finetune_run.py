@@ -151,13 +151,20 @@ def test_best_look_is_kept_and_nothing_more_ends_the_run(
 ) -> None:
     seen: list[torch.Tensor] = []
     scripted(monkeypatch, [0.5, 0.6, 0.7, 0.65, 0.69, *([0.6] * 20)], seen)
-    run = options(listed(organs, "best", (0, 1, 2)), tmp_path, base, steps=100, look_every=1)
+    run = options(listed(organs, "best", (0, 1, 2)), tmp_path, base, steps=20, look_every=1)
     outcome = finetune(run)
     # Eight looks after the second.
     assert (outcome.after.step, outcome.after.quality, outcome.step, len(seen)) == (2, 0.7, 10, 11)
     assert told(run.output)["finetune"]["ended"] == "nothing better in 8 looks"
     kept = safetensors.torch.load_file(run.output)["levels.0.head.controller.bias"]
     assert torch.equal(kept, seen[2]) and not torch.equal(kept, seen[3]) and not torch.equal(kept, seen[1])
+
+
+def test_a_run_that_may_be_long_is_given_time(organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [0.5, *([0.4] * 8), 0.6, *([0.4] * 40)], [])
+    outcome = finetune(options(listed(organs, "long", (0, 1, 2)), tmp_path, base, steps=42, look_every=1))
+    # Eight quiet looks are 19 % of the steps: it goes on. The end comes when they are 30 %, 12.6 steps.
+    assert (outcome.after.step, outcome.step) == (9, 22)
 
 
 def test_time_ends_a_run_after_a_last_look(organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch) -> None:
