@@ -55,6 +55,18 @@ def test_register_takes_and_gives_simpleitk(pair, tmp_path):
         result.write(tmp_path / "p_")
 
 
+def test_register_writes_what_people_look_at_if_asked_to(pair, tmp_path):
+    result = unireg_cli.register(*pair, transform="rigid", init="none", threads=1)
+    plan = result.write(tmp_path / "q_", picture=True, report=True, inverse_warped=True, transform_format="ants")
+    assert plan["picture"].name == "q_.png" and plan["picture"].read_bytes().startswith(b"\x89PNG")
+    page = plan["report"].read_text("utf-8")
+    assert plan["report"].name == "q_report.html" and "data:image/" in page
+    back = sitk.ReadImage(str(plan["inverse_warped"]))
+    # The fixed image where the moving one is: what the move took out is background again.
+    assert np.corrcoef(sitk.GetArrayFromImage(back).ravel(), sitk.GetArrayFromImage(pair[1]).ravel())[0, 1] > 0.95
+    assert set(json.loads(plan["record"].read_text())["outputs"]) >= {"picture", "report", "inverse_warped"}
+
+
 def test_register_takes_nibabel_and_an_initial_chain():
     matrix = np.eye(4)
     matrix[:3, 3] = MOVE

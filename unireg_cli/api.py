@@ -80,10 +80,33 @@ class RegisterResult:
         """The content of PREFIX.json; no outputs are named before :meth:`write`."""
         return make_record(self.run, {})
 
-    def write(self, prefix: str | Path, *, transform_format: str = "h5", overwrite: bool = False) -> dict[str, Path]:
-        """Write PREFIXWarped.nii.gz, both transforms and PREFIX.json; all appear, or none. Returns name -> path."""
-        kind = choice(TransformFormat, transform_format, "transform_format")
-        output = replace(self.run.options, output=Path(prefix), transform_format=kind)
+    def write(
+        self,
+        prefix: str | Path,
+        *,
+        transform_format: str = "h5",
+        picture: bool = False,
+        report: bool = False,
+        inverse_warped: bool = False,
+        jacobian: bool = False,
+        log_jacobian: bool = False,
+        overwrite: bool = False,
+    ) -> dict[str, Path]:
+        """Write PREFIXWarped.nii.gz, both transforms and PREFIX.json; all appear, or none. Returns name -> path.
+
+        ``picture`` adds PREFIX.png, ``report`` PREFIXreport.html; the others are the flags of ``unireg register``.
+        """
+        prefix = Path(prefix)
+        output = replace(
+            self.run.options,
+            output=prefix,
+            transform_format=choice(TransformFormat, transform_format, "transform_format"),
+            picture=prefix.with_name(f"{prefix.name}.png") if picture else None,
+            report=report,
+            inverse_warped=inverse_warped,
+            jacobian=jacobian,
+            log_jacobian=log_jacobian,
+        )
         plan = plan_outputs(output)
         check_outputs(plan.values(), [path for path in output.inputs if path.exists()], overwrite=overwrite)
         with collected_warnings(self.run.warnings):
