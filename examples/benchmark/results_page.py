@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cohort_cost
 import costs
+import forward_speed
 import scaling
 import training_speed
 from benchmark_tables import read_tables
@@ -35,6 +36,7 @@ CLAIMS = {
     "unseen": "Claim 6: a data set that training has not seen (zero-shot)",
 }
 COSTS = {
+    "forward_speed": ("Time of the network alone", forward_speed.told),
     "scaling": ("Time and memory against image size", scaling.told),
     "cohort_cost": ("Cost of a cohort", cohort_cost.told),
     "training_speed": ("Training speed", training_speed.told),

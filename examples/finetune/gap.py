@@ -107,9 +107,11 @@ def start_weights(left_out: str, chosen: argparse.Namespace) -> Path:
     config = torso_config(base, lattices(left_out), chosen.cache.absolute(), folder)
     if chosen.steps:
         config = replace(config, steps=chosen.steps)
-    if study.last_step(folder) < config.steps:
+    weights = folder / f"{config.name}.safetensors"
+    # Stopped between its last checkpoint and its weights, a run has all steps and no weights.
+    if study.last_step(folder) < config.steps or not weights.exists():
         run(config, resume=(folder / "last.pt").exists())
-    return folder / f"{config.name}.safetensors"
+    return weights
 
 
 def lattices(name: str) -> tuple[int, int]:

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import costs
+import forward_speed
 import pytest
 import results_page
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +29,19 @@ def repository(tmp_path):
 def test_a_straight_line_is_found_again():
     assert costs.line_through([1.0, 2.0, 4.0], [5.0, 7.0, 11.0]) == pytest.approx((3.0, 2.0, 1.0))
     assert costs.line_through([1.0, 2.0], [5.0, 7.0]) is None
+
+
+def test_the_network_alone_is_timed_in_both_types(tmp_path, capsys):
+    path = tmp_path / "forward.csv"
+    threads = torch.get_num_threads()
+    assert forward_speed.main(["--size", "32", "32", "64", "--rounds", "1", "--threads", str(threads), "-o", str(path)]) == 0
+    rows = costs.read_rows(path)
+    assert [(row["size"], row["type"]) for row in rows] == [("32x32x64", "float32"), ("32x32x64", "bfloat16")]
+    assert all(0 < float(row["seconds"]) < 60 and float(row["peak_memory_gb"]) > 0.05 for row in rows)
+    assert "| 32x32x64 | float32 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        forward_speed.main(["--size", "33", "32", "64", "-o", str(path)])
+    assert "multiples of 32" in capsys.readouterr().err
 
 
 def test_the_page_tells_the_rows_and_what_is_missing(repository):
