@@ -225,6 +225,7 @@ class _Run:
             spent, end = (self._seconds() + self.longest_look) / (options.budget or 1), "the time is over"
         looks = len(course.looks) - 1
         quiet = looks - course.kept
+        # Looks come at even distances: of what was spent, these have quiet / looks.
         if quiet >= _PATIENCE and spent * quiet >= _QUIET_SHARE * looks:
             return f"nothing better in {quiet} looks"
         return end if spent >= 1 else ""

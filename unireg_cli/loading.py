@@ -81,14 +81,17 @@ def complete(options: RegisterOptions, found: FoundWeights | None) -> RegisterOp
 
 
 def load_network(found: FoundWeights | None) -> Model | None:
-    """Read weights, ready to register many pairs; None stays None.
+    """What was found, see :func:`load_model`; None stays None."""
+    return None if found is None else load_model(found.path)
+
+
+def load_model(path: Path) -> Model:
+    """Read weights, ready to register many pairs.
 
     Raises:
         WeightsError: the files are damaged, do not fit this version's network, or were trained on structures that it does not know.
     """
-    if found is None:
-        return None
-    weights = read_weights(found.path)
+    weights = read_weights(path)
     where = config_path(weights.path)
     known = vocabulary_of(weights.config, where)
     training = Training.from_names(weights.config["trained"], known, where, [one.name for one in added_of(weights.config)])

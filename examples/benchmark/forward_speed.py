@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.io.weights import find_weights
-from unireg_cli.io.weights_config import read_config
-from unireg_cli.loading import FoundWeights, load_network
+from unireg_cli.loading import load_model
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Ask, Network
@@ -67,11 +66,10 @@ def shipped() -> tuple[Network, Ask]:
         SystemExit: this installation has no weights.
     """
     path = find_weights(None)
-    model = None if path is None else load_network(FoundWeights(path, read_config(path)))
-    if model is None:
+    if path is None:
         raise SystemExit("no weights in this installation")
     known = vocabulary()
-    return model.network, as_ask(Condition(known.everything(), Mode.INTER, 0.5), known)
+    return load_model(path).network, as_ask(Condition(known.everything(), Mode.INTER, 0.5), known)
 
 
 @torch.inference_mode()

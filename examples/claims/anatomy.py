@@ -216,9 +216,9 @@ def main(words: Sequence[str] | None = None) -> int:
         bench.use_threads(chosen.threads)
         measure(bench.load_judge(chosen.weights), chosen.data, chosen.sets, chosen.cache, chosen.results, chosen.limit)
     rows = tables.read_rows(chosen.results)
-    if not rows:
-        return tables.nothing_yet(chosen.results, "--measure")
-    return tables.finish(judged(rows), lambda path: draw(rows, path), chosen.plot or chosen.results.with_suffix(".png"))
+    verdict = judged(rows) if rows else None
+    picture = chosen.plot or chosen.results.with_suffix(".png")
+    return tables.finish(verdict, chosen.results, "--measure", lambda path: draw(rows, path), picture)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from unireg_cli.errors import InputError, WeightsError
 from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.io.atomic import atomic_path
 from unireg_cli.io.images import read_image
-from unireg_cli.io.weights import find_weights
+from unireg_cli.io.weights import NO_WEIGHTS, find_weights
 from unireg_cli.io.weights_config import own_smoothness, read_config
-from unireg_cli.loading import FoundWeights, load_network
+from unireg_cli.loading import load_model
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
@@ -94,11 +94,20 @@ def load_judge(asked: str | None, voxels: int | None = None) -> Judge:
     path = find_weights(asked)
     if path is None:
         raise WeightsError("no weights to measure: name some with --weights")
-    model = load_network(FoundWeights(path, read_config(path)))
-    assert model is not None  # weights were found
+    model = load_model(path)
     config = model.weights.config
     own = {mode: own_smoothness(config, mode) for mode in Mode}
     return Judge(model.network, model.weights.sha256[:12], own, dict(config.get("recipe", {})), voxels)
+
+
+def weights_told(asked: str | None) -> str:
+    """How rows name the weights that a registration with ``--weights`` takes: the beginning of their SHA-256, or none.
+
+    Raises:
+        WeightsError: no such weights.
+    """
+    path = find_weights(asked)
+    return NO_WEIGHTS if path is None else str(read_config(path)["sha256"])[:12]
 
 
 def pair_list(data: Path, name: str, limit: int | None = None) -> PairList:

@@ -136,9 +136,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + stopped
     rows = tables.read_rows(chosen.curves)
     verdict = judged(rows)
-    if verdict is None:
-        return tables.nothing_yet(chosen.curves, "--retrain")
-    return tables.finish(verdict, lambda path: draw(rows, path), chosen.plot or chosen.results.with_suffix(".png"))
+    picture = chosen.plot or chosen.results.with_suffix(".png")
+    return tables.finish(verdict, chosen.curves, "--retrain", lambda path: draw(rows, path), picture)
 
 
 if __name__ == "__main__":

@@ -136,9 +136,8 @@ def main(words: Sequence[str] | None = None) -> int:
         measure(chosen)
     rows = tables.read_rows(chosen.results)
     verdict = judged(rows, tables.read_rows(chosen.curves))
-    if verdict is None:
-        return tables.nothing_yet(chosen.results, "--retrain")
-    return tables.finish(verdict, lambda path: draw(rows, path), chosen.plot or chosen.results.with_suffix(".png"))
+    picture = chosen.plot or chosen.results.with_suffix(".png")
+    return tables.finish(verdict, chosen.results, "--retrain", lambda path: draw(rows, path), picture)
 
 
 if __name__ == "__main__":

@@ -149,12 +149,20 @@ def measuring_arguments(description: str | None, name: str) -> argparse.Argument
     return parser
 
 
-def finish(verdict: Verdict, plot: Callable[[Path], None], path: Path) -> int:
-    """Draw the plot, say the verdict."""
-    plot(path)
-    print(f"picture: {path}")
+def told(verdict: Verdict | None, path: Path, how: str) -> int:
+    """Say the verdict, or how the rows that it lacks are made; the exit code."""
+    if verdict is None:
+        return nothing_yet(path, how)
     print(verdict)
     return 0
+
+
+def finish(verdict: Verdict | None, rows: Path, how: str, draw: Callable[[Path], None], picture: Path) -> int:
+    """Draw the plot and say the verdict, or how the rows that it lacks are made; the exit code."""
+    if verdict is not None:
+        draw(picture)
+        print(f"picture: {picture}")
+    return told(verdict, rows, how)
 
 
 def nothing_yet(path: Path, how: str) -> int:

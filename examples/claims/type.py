@@ -153,9 +153,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if "cardiac_mr" in chosen.sets:
             measure_real(task)
     rows = tables.read_rows(chosen.results)
-    if not rows:
-        return tables.nothing_yet(chosen.results, "--measure")
-    return tables.finish(judged(rows), lambda path: draw(rows, path), chosen.plot or chosen.results.with_suffix(".png"))
+    verdict = judged(rows) if rows else None
+    picture = chosen.plot or chosen.results.with_suffix(".png")
+    return tables.finish(verdict, chosen.results, "--measure", lambda path: draw(rows, path), picture)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ from trainer.finetune_options import Options  # noqa: E402
 from trainer.finetune_task import What  # noqa: E402
 from trainer.run import run  # noqa: E402
 from unireg_cli.io.weights_config import own_smoothness  # noqa: E402
-from unireg_cli.io.weights_config import read_config as read_weights_config  # noqa: E402
-from unireg_cli.loading import FoundWeights, load_network  # noqa: E402
+from unireg_cli.loading import load_model  # noqa: E402
 from unireg_cli.model.condition import Condition  # noqa: E402
 from unireg_cli.registration.network_grid import body_box  # noqa: E402
 from unireg_cli.registration.pipeline import finish_field  # noqa: E402
@@ -67,8 +66,7 @@ class Answer:
 
     def field(self, case: bench.Case, mode: Mode, voxels: int) -> DisplacementField:
         """What the network alone finds, on lattices as in training."""
-        model = load_network(FoundWeights(self.weights, read_weights_config(self.weights)))
-        assert model is not None  # a file was named
+        model = load_model(self.weights)
         words = (self.word,) if self.word else ()
         network = model.network_for(words)
         condition = Condition(network.known.resolve(words), mode, own_smoothness(model.weights.config, mode))

@@ -19,6 +19,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "claims"))
 
+import bench  # noqa: E402
 import tables  # noqa: E402
 from tables import Row, Verdict  # noqa: E402
 
@@ -39,9 +40,10 @@ def noisy(points: FloatArray, draw: np.random.Generator) -> FloatArray:
 
 def measure(chosen: argparse.Namespace) -> None:
     """Append what is missing: both answers for every person."""
+    weights = bench.weights_told(chosen.weights)
+    there = {row["person"] for row in tables.of_weights(tables.read_rows(chosen.results), weights, chosen.results)}
     for person in range(chosen.people):
-        rows = tables.read_rows(chosen.results)
-        if any(row["person"] == str(person) for row in rows):
+        if str(person) in there:
             continue
         pair, draw = make_pair(person, amount=AMOUNT), np.random.default_rng(person)
         order = draw.permutation(len(pair.landmarks_fixed_lps))
@@ -53,12 +55,11 @@ def measure(chosen: argparse.Namespace) -> None:
         for answer, words in zip(ANSWERS, ({}, placed), strict=True):
             done = unireg_cli.register(pair.fixed, pair.moving, mode="intra", weights=chosen.weights, threads=chosen.threads, **words)
             errors = np.linalg.norm(done.forward.map(fixed) - moving, axis=1)
-            weights, even = done.record()["weights"]["sha256"][:12], done.quality.regularity
+            even = done.quality.regularity
             before = float(np.linalg.norm(fixed - moving, axis=1).mean())
             cells = (weights, person, answer, before, errors.mean(), np.percentile(errors, 95), even.folding_percent, even.sdlogj)
             found.append(dict(zip(COLUMNS, cells, strict=True)))
             print(f"person {person} {answer} landmarks: TRE {errors.mean():.2f} mm", flush=True)
-        tables.of_weights(rows, weights, chosen.results)
         tables.append_rows(chosen.results, COLUMNS, found)
 
 
@@ -94,11 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     if chosen.measure:
         measure(chosen)
-    verdict = judged(tables.read_rows(chosen.results))
-    if verdict is None:
-        return tables.nothing_yet(chosen.results, "--measure")
-    print(verdict)
-    return 0
+    return tables.told(judged(tables.read_rows(chosen.results)), chosen.results, "--measure")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from tables import Row, Verdict  # noqa: E402
 
 import unireg_cli  # noqa: E402
 from unireg_cli.evaluation.overlap import dice_per_label  # noqa: E402
+from unireg_cli.evaluation.scoring import warp_labels  # noqa: E402
 from unireg_cli.evaluation.statistics import bootstrap_over_persons  # noqa: E402
-from unireg_cli.spatial.resample import resample  # noqa: E402
-from unireg_cli.types import Interpolation  # noqa: E402
 
 SET, ASKED = "abdomen_ct", "liver"
 COLUMNS = ("weights", "set", "fixed", "moving", "answer", "structure", "dice", "folding_percent", "sdlogj")
@@ -33,26 +32,25 @@ LEAST_DICE, MOST_LOSS = 0.93, 0.01
 
 
 def measure(chosen: argparse.Namespace) -> None:
-    """Append what is missing: both answers on every pair, Dice of every structure that both people show."""
+    """Append what is missing: both answers on every pair, Dice of every structure of the fixed map."""
+    weights = bench.weights_told(chosen.weights)
+    there = {(row["fixed"], row["moving"]) for row in tables.of_weights(tables.read_rows(chosen.results), weights, chosen.results)}
     listed = bench.pair_list(chosen.data, SET, chosen.limit)
     label = next(value for value, name in listed.names.items() if name == ASKED)
     for fixed, moving in listed.pairs:
-        rows = tables.read_rows(chosen.results)
         names = bench.stem(fixed), bench.stem(moving)
-        if any((row["fixed"], row["moving"]) == names for row in rows):
+        if names in there:
             continue
         (one, one_labels), (other, other_labels) = map(bench.read_labelled, (fixed, moving))
         given = {"fixed_seg": one_labels, "moving_seg": other_labels, "seg_labels": {label: ASKED}}
         found = []
         for answer, words in zip(ANSWERS, ({}, given), strict=True):
             done = unireg_cli.register(one, other, anatomy=ASKED, weights=chosen.weights, threads=chosen.threads, **words)
-            warped = resample(other_labels.voxels, other_labels.grid, one_labels.grid, done.forward, Interpolation.NEAREST)
-            weights, even = done.record()["weights"]["sha256"][:12], done.quality.regularity
+            warped, even = warp_labels(other_labels, one_labels.grid, done.forward), done.quality.regularity
             for value, overlap in dice_per_label(one_labels.voxels, warped).items():
                 cells = (weights, SET, *names, answer, listed.names[value], overlap, even.folding_percent, even.sdlogj)
                 found.append(dict(zip(COLUMNS, cells, strict=True)))
             print(f"{names[0]} {names[1]} {answer} segmentations", flush=True)
-        tables.of_weights(rows, weights, chosen.results)
         tables.append_rows(chosen.results, COLUMNS, found)
 
 
@@ -93,11 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     if chosen.measure:
         measure(chosen)
-    verdict = judged(tables.read_rows(chosen.results))
-    if verdict is None:
-        return tables.nothing_yet(chosen.results, "--measure")
-    print(verdict)
-    return 0
+    return tables.told(judged(tables.read_rows(chosen.results)), chosen.results, "--measure")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The claims' scripts and the benchmark's are found as they find one another: by their folder."""
+"""The scripts that measure are found as they find one another: by their folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 CLAIMS = Path(__file__).resolve().parents[2] / "examples" / "claims"
 sys.path.insert(0, str(CLAIMS))
 BENCHMARK = CLAIMS.parent / "benchmark"
-sys.path += [str(BENCHMARK), str(BENCHMARK / "runners")]
+sys.path += [str(BENCHMARK), str(BENCHMARK / "runners"), str(CLAIMS.parent / "finetune"), str(CLAIMS.parent / "steering")]
 
 
 @pytest.fixture

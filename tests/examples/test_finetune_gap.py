@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import gap
 import pytest
 
 from trainer.config_file import read_config
 from trainer.finetune_data import _listed
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "finetune" / "gap.py"
 
-
-@pytest.fixture(scope="module")
-def gap() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("finetune_gap", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    # Its dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def rows(gap: ModuleType, dice: dict[str, float], changed: float = 0.0, pairs: int = 6) -> list[dict[str, str]]:
+def rows(dice: dict[str, float], changed: float = 0.0, pairs: int = 6) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for pair in range(pairs):
         for method, value in dice.items():
@@ -46,22 +30,22 @@ def rows(gap: ModuleType, dice: dict[str, float], changed: float = 0.0, pairs: i
     [(0.71, 0.71, 0.0, True), (0.70, 0.70, 0.0, False), (0.71, 0.69, 0.0, False), (0.71, 0.705, 0.0, True), (0.71, 0.71, 1e-7, False)],
 )
 def test_claim_holds_if_half_the_gap_is_closed_and_nothing_else_moves(
-    gap: ModuleType, controller: float, all_of_it: float, changed: float, holds: bool
+    controller: float, all_of_it: float, changed: float, holds: bool
 ) -> None:
     """By hand: from 0.60 to 0.81 the half is 0.105."""
-    verdict = gap.judged(rows(gap, {"start": 0.60, "joint": 0.81, "controller": controller, "all": all_of_it}, changed), "abdomen_mr")
+    verdict = gap.judged(rows({"start": 0.60, "joint": 0.81, "controller": controller, "all": all_of_it}, changed), "abdomen_mr")
     assert verdict is not None and verdict.holds is holds
 
 
-def test_a_small_gap_or_a_part_of_the_pairs_shows_nothing(gap: ModuleType) -> None:
-    small = gap.judged(rows(gap, {"start": 0.60, "joint": 0.62, "controller": 0.62, "all": 0.62}), "abdomen_mr")
+def test_a_small_gap_or_a_part_of_the_pairs_shows_nothing() -> None:
+    small = gap.judged(rows({"start": 0.60, "joint": 0.62, "controller": 0.62, "all": 0.62}), "abdomen_mr")
     assert small.holds is None and "nothing to win back" in small.lines[-1]
-    part = gap.judged(rows(gap, {"start": 0.60, "joint": 0.80, "controller": 0.75, "all": 0.75}, pairs=2), "abdomen_mr")
+    part = gap.judged(rows({"start": 0.60, "joint": 0.80, "controller": 0.75, "all": 0.75}, pairs=2), "abdomen_mr")
     assert part.holds is None
     assert gap.judged([], "abdomen_mr") is None
 
 
-def test_five_pairs_are_ten_scans_with_their_labels(gap: ModuleType, tmp_path: Path) -> None:
+def test_five_pairs_are_ten_scans_with_their_labels(tmp_path: Path) -> None:
     scans = [{"image": f"./images/{k}.nii.gz", "label": f"./labels/{k}.nii.gz"} for k in range(12)]
     content = {"name": "x", "region": "abdomen", "modality": {"0": "MR"}, "labels": {"0": {"1": "liver"}}, "training": scans}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
@@ -71,7 +55,7 @@ def test_five_pairs_are_ten_scans_with_their_labels(gap: ModuleType, tmp_path: P
     assert listed.files[listed.pairs[0][0]] == str(tmp_path / "labels/0.nii.gz")
 
 
-def test_torso_run_is_the_study_on_phantoms_alone(gap: ModuleType, tmp_path: Path) -> None:
+def test_torso_run_is_the_study_on_phantoms_alone(tmp_path: Path) -> None:
     base = read_config(gap.study.CONFIG)
     config = gap.torso_config(base, gap.lattices("abdomen_ct"), tmp_path, tmp_path / "out")
     (source,) = config.sources

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import landmarks
 import numpy as np
 import pytest
+import segmentations
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "steering"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"steering_{name}", FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from unireg_cli.errors import UsageError
 
 
 def landmark_rows(with_mm: list[float], folding: str = "0") -> list[dict[str, str]]:
@@ -39,12 +32,11 @@ def landmark_rows(with_mm: list[float], folding: str = "0") -> list[dict[str, st
     ],
 )
 def test_landmarks_are_judged_by_the_mean_over_people(with_mm: list[float], folding: str, holds: bool | None) -> None:
-    verdict = load("landmarks").judged(landmark_rows(with_mm, folding))
+    verdict = landmarks.judged(landmark_rows(with_mm, folding))
     assert verdict.holds is holds
 
 
 def test_what_a_hand_is_off_has_the_length_that_is_said() -> None:
-    landmarks = load("landmarks")
     off = landmarks.noisy(np.zeros((20000, 3)), np.random.default_rng(0))
     assert np.sqrt((off**2).sum(-1).mean()) == pytest.approx(landmarks.NOISE_MM, rel=0.02)
 
@@ -67,12 +59,25 @@ def segmentation_rows(liver: float, others: float, pairs: int = 6) -> list[dict[
 def test_segmentations_are_judged_by_the_asked_structure_and_by_the_others(
     liver: float, others: float, pairs: int, holds: bool | None
 ) -> None:
-    verdict = load("segmentations").judged(segmentation_rows(liver, others, pairs))
+    verdict = segmentations.judged(segmentation_rows(liver, others, pairs))
     assert verdict.holds is holds
     assert f"liver Dice {liver:.4f}" in str(verdict)
 
 
-@pytest.mark.parametrize("name", ["landmarks", "segmentations"])
-def test_without_rows_it_says_how_to_make_them(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load(name).main(["--results", str(tmp_path / "none.csv")]) == 1
+@pytest.mark.parametrize("program", [landmarks, segmentations])
+def test_without_rows_it_says_how_to_make_them(program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--results", str(tmp_path / "none.csv")]) == 1
     assert "make them with --measure" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("program", "columns"), [(landmarks, landmarks.COLUMNS), (segmentations, segmentations.COLUMNS)])
+def test_rows_of_other_weights_stop_it_before_any_work(program: ModuleType, columns: tuple[str, ...], tmp_path: Path) -> None:
+    """With --weights none too, whose rows have no SHA-256 to tell."""
+    listed = '{"labels": {"0": {"0": "background", "6": "liver"}}, "registration_val": []}'
+    (tmp_path / "abdomen_ct").mkdir()
+    (tmp_path / "abdomen_ct" / "dataset.json").write_text(listed)
+    results = tmp_path / "rows.csv"
+    results.write_text(f"{','.join(columns)}\nabc{',x' * (len(columns) - 1)}\n")
+    words = ["--data", str(tmp_path)] if program is segmentations else []
+    with pytest.raises(UsageError, match="holds results of other weights"):
+        program.main(["--measure", "--weights", "none", "--results", str(results), *words])

@@ -21,8 +21,7 @@ from trainer.finetune_step import learn
 from trainer.finetune_task import What
 from unireg_cli.errors import InputError, UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
-from unireg_cli.io.weights_config import read_config
-from unireg_cli.loading import FoundWeights, Model, load_network
+from unireg_cli.loading import load_model
 from unireg_cli.model.adapter import EMBEDDING
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
@@ -44,12 +43,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def base(tmp_path: Path) -> WeightsFile:
     return base_weights(tmp_path / "base.safetensors")
-
-
-def loaded(path: Path) -> Model:
-    model = load_network(FoundWeights(path, read_config(path)))
-    assert model is not None
-    return model
 
 
 def displacement(network: Network, *words: str) -> torch.Tensor:
@@ -106,7 +99,7 @@ def test_what_was_not_adapted_for_is_answered_by_the_base_to_the_bit(organs: Pat
     for word in ("my_organs", "liver"):
         run = options(listed(organs, "bits"), tmp_path, base, anatomy=word, rate=5e-2, output=tmp_path / f"{word}.safetensors")
         assert finetune(run).step == 4
-        model, plain = loaded(run.output), loaded(base.path)
+        model, plain = load_model(run.output), load_model(base.path)
         for words in ((), ("spleen",), ("abdomen",), ("kidneys",)):
             network = model.network_for(words)
             assert network is model.network
@@ -182,7 +175,7 @@ def test_nothing_better_writes_what_answers_as_the_base(
     run = options(listed(organs, "worse", (0, 1, 2)), tmp_path, base, anatomy=word, what=what, rate=5e-2)
     outcome = finetune(run)
     assert not outcome.improved and outcome.after == outcome.before
-    history, model, plain = told(run.output)["finetune"], loaded(run.output), loaded(base.path)
+    history, model, plain = told(run.output)["finetune"], load_model(run.output), load_model(base.path)
     assert history["improved"] is False and history["after"] == history["before"] and told(run.output)["step"] == 0
     assert told(run.output)["trained"] == base.config["trained"]
     for words in ((), ("liver",), ("spleen",)):
@@ -221,7 +214,7 @@ def test_everything_adapted_is_a_whole_file_with_the_new_name(
     run = options(listed(organs, "whole", (0, 1, 2)), tmp_path, base, anatomy="mine", what=What.ALL, rate=5e-3)
     assert finetune(run).improved
     base.path.unlink()
-    model = loaded(run.output)
+    model = load_model(run.output)
     assert model.tuned is None and model.network.settings.vocabulary == SMALL.vocabulary + 1
     assert "encoder.stem.weight" in read_weights(run.output).tensors and "adapter" not in told(run.output)
     assert displacement(model.network_for(("mine",)), "mine").abs().max() > 0
@@ -236,7 +229,7 @@ def test_adapted_weights_can_be_adapted_again_only_if_whole(organs: Path, tmp_pa
     )
     finetune(again)
     assert [one["name"] for one in told(again.output)["added"]] == ["mine", "yours"]
-    model = loaded(again.output)
+    model = load_model(again.output)
     assert model.network_for(("mine",)) is model.network and model.network_for(("yours",)) is model.tuned
     with pytest.raises(WeightsError, match=r"yours\.safetensors: adapted weights themselves, made for mine; name mine with --weights"):
         finetune(options(again.pairs, tmp_path, read_weights(again.output), output=tmp_path / "third.safetensors"))
@@ -263,6 +256,6 @@ def test_wrong_use_is_said_before_anything_is_made(organs: Path, tmp_path: Path,
 def test_names_of_an_adapter_are_the_bases_and_its_own(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
     run = options(listed(organs, "names", (0, 1, 2)), tmp_path, base, anatomy="odd_organ")
     finetune(run)
-    model = loaded(run.output)
+    model = load_model(run.output)
     assert model.vocabulary.size == vocabulary().size + 1 and model.network.known.size == vocabulary().size
     assert model.training.gaps("odd_organ", model.vocabulary) == [] and model.training.gaps("pancreas", model.vocabulary) == ["pancreas"]

@@ -152,17 +152,15 @@ def check_memory() -> Check:
 
 def check_weights(asked: str | None) -> Check:
     """The weights that a run would take are whole: their SHA-256 is that of their JSON, and the network takes them."""
-    from unireg_cli.io.weights import NO_WEIGHTS, VARIABLE, find_weights, read_weights
-    from unireg_cli.io.weights_config import read_config
-    from unireg_cli.loading import FoundWeights, load_network
+    from unireg_cli.io.weights import NO_WEIGHTS, VARIABLE, find_weights
+    from unireg_cli.loading import load_model
 
     path = find_weights(asked)
     if path is None:
         if NO_WEIGHTS in (asked, os.environ.get(VARIABLE)):
             return Check("weights", State.NOTE, "none, as asked for; runs refine only", {"name": None})
         return Check("weights", State.PROBLEM, "none are part of this installation; install unireg anew or name some", {"name": None})
-    weights = read_weights(path)
-    load_network(FoundWeights(path, read_config(path)))
+    weights = load_model(path).weights
     facts = {"name": weights.name, "path": str(path), "sha256": weights.sha256, "step": weights.config["step"]}
     facts["licence"] = weights.config["licence"]
     count = sum(tensor.numel() for tensor in weights.tensors.values())

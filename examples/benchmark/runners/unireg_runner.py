@@ -89,14 +89,13 @@ def run_from_start(job: Job) -> None:
 def load(mode: object) -> tuple[object, float, str]:
     """The network that the command would take, its own smoothness for ``mode``, and its SHA-256."""
     from unireg_cli.io.weights import find_weights
-    from unireg_cli.io.weights_config import own_smoothness, read_config
-    from unireg_cli.loading import FoundWeights, load_network
+    from unireg_cli.io.weights_config import own_smoothness
+    from unireg_cli.loading import load_model
 
     path = find_weights(os.environ.get("UNIREG_WEIGHTS"))
     if path is None:
         raise SystemExit("no weights to run with; this row needs them")
-    model = load_network(FoundWeights(path, read_config(path)))
-    assert model is not None  # weights were found
+    model = load_model(path)
     return model.network, own_smoothness(model.weights.config, mode), model.weights.sha256
 
 
