@@ -128,8 +128,10 @@ def _prepare(options: Options, task: Task, pairs: Pairs, progress: Progress) -> 
             words = "the one pair itself, which leaves nothing to hold back: the similarity of its images"
         elif shared:
             words += "; pairs that are learned from show some of their scans"
+    # Few pairs judge badly: both ways they are twice as many.
+    held = held.both_ways()
     progress("align", 0, 2)
-    affines = prealign(learned.data, [key for a, b in learned.pairs for key in dict.fromkeys(((a, b), (b, a)))], options.folder / "learn")
+    affines = prealign(learned.data, list(learned.both_ways().pairs), options.folder / "learn")
     progress("align", 1, 2)
     theirs = prealign(held.data, list(held.pairs), options.folder / "held")
     progress("align", 2, 2)
@@ -176,7 +178,7 @@ def _facts(options: Options, lesson: Lesson, exam: Exam) -> dict[str, Any]:
     labelled = sum(map(lesson.pairs.has_labels, lesson.pairs.pairs))
     data = {"name": lesson.pairs.data.name, "pairs": len(lesson.pairs.pairs), "labelled": labelled, "scans": len(lesson.pairs.data.scans)}
     limit = {"minutes": options.minutes, "steps": options.steps, "look_every": options.look_every}
-    held = {"name": exam.pairs.data.name, "pairs": len(exam.chosen)}
+    held = {"name": exam.pairs.data.name, "pairs": len({frozenset(pair) for pair in exam.chosen})}
     return {"seed": options.seed, "data": data, "held_out": held, "asked": limit, "rate": lesson.config.optimiser.rate}
 
 

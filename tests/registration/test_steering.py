@@ -8,7 +8,7 @@ from scenes import cube, show, texture
 
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.registration.landmarks import Landmarks
-from unireg_cli.registration.pipeline import align_images, bend, register_images, stiffness
+from unireg_cli.registration.pipeline import align_images, bend, register_images
 from unireg_cli.registration.segmentations import Segmentations
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Steering
@@ -79,13 +79,6 @@ def test_wrong_guides_are_refused_before_the_work(monkeypatch: pytest.MonkeyPatc
         register_images(fixed, moving, QUICK, steering=Steering(None, outside))
     with pytest.raises(UsageError, match="needs segmentations or landmarks"):
         Steering()
-
-
-def test_one_person_twice_is_refined_more_stiffly() -> None:
-    usual = stiffness(Settings(smoothness=0.5), after_network=False)
-    assert usual == 1.0 < stiffness(Settings(smoothness=0.5), after_network=True)
-    assert stiffness(Settings(smoothness=0.5, mode=Mode.INTRA), after_network=False) > 1.0
-    assert stiffness(Settings(smoothness=0.0), after_network=False) < stiffness(Settings(smoothness=1.0), after_network=False)
 
 
 def test_the_report_says_what_the_wishes_did() -> None:

@@ -106,3 +106,7 @@ def test_scans_are_shared_where_too_little_would_be_left() -> None:
 def test_one_pair_leaves_nothing_to_hold_back() -> None:
     one = pairs_of(2, [(0, 1)])
     assert hold_out(one) == (one, None, False)
+
+
+def test_both_ways_is_each_pair_and_its_reverse_once() -> None:
+    assert pairs_of(4, [(0, 1), (2, 3), (3, 2)]).both_ways().pairs == ((0, 1), (1, 0), (2, 3), (3, 2))

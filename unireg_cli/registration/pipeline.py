@@ -20,6 +20,7 @@ from unireg_cli.registration.prediction import Prediction, as_ask, displacement_
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
+from unireg_cli.registration.schedule import network_alone, network_smoothness, refinement_steps, stiffness
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
 from unireg_cli.registration.steering import Guide, Steering, make_guide
@@ -27,36 +28,13 @@ from unireg_cli.registration.stopwatch import Stopwatch
 from unireg_cli.spatial import Affine, Chain, Grid, Image
 from unireg_cli.spatial.filters import resize_displacement
 from unireg_cli.spatial.velocity import compose
-from unireg_cli.types import Effort, Mode, TransformKind
+from unireg_cli.types import TransformKind
 
 __all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_field", "prepare", "quiet", "register_images"]
 
 Progress = Callable[[str, int, int], None]
 Before = Callable[[Grid], Tensor]
 
-# Most refinement steps per scale, coarsest first, by effort.
-_STEPS: dict[Effort, tuple[int, ...]] = {
-    Effort.FAST: (60, 40, 20, 0),
-    Effort.DEFAULT: (60, 100, 70, 20),
-    Effort.BEST: (200, 200, 150, 80),
-}
-# The same after the network, which leaves the coarse scales nothing to do.
-_STEPS_AFTER: dict[Effort, tuple[int, ...]] = {
-    Effort.FAST: (0, 0, 0, 0),
-    Effort.DEFAULT: (0, 0, 40, 20),
-    Effort.BEST: (0, 100, 150, 80),
-}
-# Fewest steps where the user's own guides steer: they act at every scale, and the network has not seen them.
-_STEPS_STEERED: dict[Effort, tuple[int, ...]] = {
-    Effort.FAST: (20, 40, 20, 0),
-    Effort.DEFAULT: (20, 60, 60, 30),
-    Effort.BEST: (60, 150, 150, 80),
-}
-# How much more the refinement smooths for one person twice.
-_INTRA_STIFFER = 1.2
-# What the network has left is little: on tune pairs of abdomens 1.0 instead of about this gained 0.008 of Dice at 0.1 more SDlogJ; on
-# hearts anything less than about 3 lost Dice and roughened.
-_STIFFER_AFTER = {Mode.INTER: 1.7, Mode.INTRA: 3.0}
 # Voxels on which a spline through landmarks is made.
 _SPLINE_VOXELS = 250_000
 
@@ -168,7 +146,8 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
         if network is not None:
             with watch.stage("predict"):
                 progress("predict", 0, 1)
-                prediction = _predict(network, aligned.pair, aligned.affine, settings)
+                smoothness = network_smoothness(settings, steered=aligned.steering is not None)
+                prediction = _predict(network, aligned.pair, aligned.affine, settings, smoothness)
         guide = None
         if aligned.steering is not None:
             known = vocabulary() if network is None else network.known
@@ -191,14 +170,14 @@ def _linear_result(aligned: Aligned, watch: Stopwatch) -> Registration:
     return Registration(forward, forward.invert(), affine, None, None, grid, quality, pair.decisions, warnings, watch.stages)
 
 
-def _predict(network: Network, pair: Prepared, affine: Affine, settings: Settings) -> Prediction:
+def _predict(network: Network, pair: Prepared, affine: Affine, settings: Settings, smoothness: float) -> Prediction:
     """The network under the condition asked for."""
     device, known = pair.fixed.values.device, network.known
-    condition = Condition(known.resolve(settings.anatomy), settings.mode, settings.smoothness)
+    condition = Condition(known.resolve(settings.anatomy), settings.mode, min(smoothness, 1.0))
     box = body_box(pair.foreground > 0)
     found = predict(network.to(device), pair.fixed, pair.moving, box, affine, as_ask(condition, known, device))
     pair.decisions["network_grid"] = found.lattice.describe()
-    return replace(found, displacement=found.settled(settings.mode, settings.smoothness))
+    return replace(found, displacement=found.settled(settings.mode, smoothness))
 
 
 def _deform(
@@ -207,8 +186,8 @@ def _deform(
     """The deformable part: refine, finish, judge."""
     fixed, pair, affine, later = aligned.fixed, aligned.pair, aligned.affine, aligned.later
     with watch.stage("refine"):
-        if guide is None and prediction is not None and settings.effort is Effort.FAST and not settings.iterations:
-            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, 1.0, [], None)
+        if guide is None and prediction is not None and network_alone(settings):
+            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, 1.0, [], None, network=True)
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
             network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
@@ -257,12 +236,8 @@ def _refined(
     progress: Progress,
 ) -> tuple[Tensor, SteeringReport]:
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
-    steps = _STEPS[settings.effort] if prediction is None else _STEPS_AFTER[settings.effort]
-    if guide is not None:
-        steps = tuple(max(pair) for pair in zip(steps, _STEPS_STEERED[settings.effort], strict=True))
-    *coarse, finest = steps
     stiff = stiffness(settings, after_network=prediction is not None and guide is None)
-    levels = plan_levels(grid, (*coarse, finest if settings.iterations is None else settings.iterations), stiff - 0.5)
+    levels = plan_levels(grid, refinement_steps(settings, network=prediction is not None, steered=guide is not None), stiff - 0.5)
     before = _before(pair, affine, prediction, guide)
     pull = None if guide is None else guide.pull(affine, before, pair.fixed.values.device)
     # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
@@ -272,7 +247,7 @@ def _refined(
     displacement = resize_displacement(displacement, grid.shape)
     if before is not None:
         displacement = compose(before(grid), displacement)
-    return displacement, _report(settings, stiff, levels, attention)
+    return displacement, _report(settings, stiff, levels, attention, network=prediction is not None, steered=guide is not None)
 
 
 def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide: Guide | None) -> Before | None:
@@ -287,12 +262,9 @@ def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide
     return lambda other: compose(predicted(other), displacement_on(start, grid, other))
 
 
-def stiffness(settings: Settings, *, after_network: bool) -> float:
-    """By what the refinement's usual smoothing is multiplied."""
-    own = _INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0
-    return (0.5 + settings.smoothness) * own * (_STIFFER_AFTER[settings.mode] if after_network else 1.0)
-
-
-def _report(settings: Settings, stiff: float, levels: list[Level], attention: str | None) -> SteeringReport:
+def _report(
+    settings: Settings, stiff: float, levels: list[Level], attention: str | None, *, network: bool, steered: bool = False
+) -> SteeringReport:
     scales = tuple(Scale(level.grid.spacing, level.steps, level.smoothing.velocity, level.smoothing.field) for level in levels)
-    return SteeringReport(settings.anatomy or ("all",), settings.mode, settings.smoothness, stiff, attention, scales)
+    asked = network_smoothness(settings, steered=steered) if network else None
+    return SteeringReport(settings.anatomy or ("all",), settings.mode, settings.smoothness, stiff, asked, attention, scales)

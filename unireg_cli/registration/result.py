@@ -93,7 +93,9 @@ class SteeringReport:
     mode: Mode
     smoothness: float
     stiffness: float
-    """By which the refinement's usual smoothing was multiplied: 0.5 + smoothness, more for one person twice."""
+    """By which the refinement's usual smoothing was multiplied: 0.5 + smoothness, more for one person twice and after the network."""
+    network_smoothness: float | None
+    """How smooth the network was asked to be, more where a refinement follows; None without one."""
     attention: str | None
     """Where the refinement looked harder because of the anatomy asked for, in words."""
     scales: tuple[Scale, ...]
