@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.compute import Compute, choose_compute
-from trainer.config import Losses, Optimiser, Source, TrainConfig
+from trainer.config import Losses, Optimiser, Passes, Source, TrainConfig
 from trainer.finetune_data import Pairs, hold_out, read_pairs
 from trainer.finetune_file import Course, restore_course, save_course, write_result
 from trainer.finetune_look import Exam, Look, Measure, make_exam
@@ -156,15 +156,29 @@ def _config(options: Options, task: Task, pairs: Pairs) -> TrainConfig:
         points=200,
         network=task.network(task.tensors).settings,
         losses=_losses_of(task.base),
+        passes=_passes_of(task.base),
         optimiser=Optimiser(rate=rate, weight_decay=0.0, warmup=20, schedule="constant", average=0.97),
     )
 
 
 def _losses_of(base: WeightsFile) -> Losses:
     """The weights of the loss that the base was trained with, as far as its JSON tells."""
+    return Losses(**{name: value for name, value in _recipe(base, "losses", Losses).items() if isinstance(value, int | float)})
+
+
+def _passes_of(base: WeightsFile) -> Passes:
+    """What examples started from when the base was trained, as far as its JSON tells."""
+    told: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in _recipe(base, "passes", Passes).items()
+    }
+    return Passes(**told)
+
+
+def _recipe(base: WeightsFile, part: str, kind: type[Losses] | type[Passes]) -> dict[str, Any]:
+    """A part of the base's recipe, of which this version knows the names."""
     recipe = base.config.get("recipe", {})
-    told = recipe.get("losses", {}) if isinstance(recipe, dict) else {}
-    return Losses(**{entry.name: told[entry.name] for entry in fields(Losses) if isinstance(told.get(entry.name), int | float)})
+    told = recipe.get(part, {}) if isinstance(recipe, dict) else {}
+    return {entry.name: told[entry.name] for entry in fields(kind) if entry.name in told}
 
 
 def _told(options: Options, base: WeightsFile) -> str:

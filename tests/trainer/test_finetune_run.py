@@ -17,7 +17,7 @@ from tuning import SMALL, base_weights, listed, options
 import trainer.finetune
 from trainer.finetune import finetune
 from trainer.finetune_look import Exam, Look, Measure
-from trainer.finetune_step import learn
+from trainer.finetune_step import Lesson, learn
 from trainer.finetune_task import What
 from unireg_cli.errors import InputError, UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
@@ -93,6 +93,20 @@ def test_small_file_holds_what_differs_and_says_how_it_came_about(organs: Path, 
     assert [look["step"] for look in history["looks"]] == [0, 2, 4] and history["before"] == history["looks"][0]
     assert history["after"]["quality"] == outcome.after.quality and config["step"] == outcome.after.step
     assert config["seed"] == 0 and config["versions"]["torch"] == torch.__version__ and str(tmp_path) not in json.dumps(config)
+
+
+def test_lessons_start_from_what_the_bases_own_did(organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = {"passes": {"coarse": 0.0, "middle_voxels": [1000, 2000], "later": 1}, "losses": {"volume": 7.0, "overlap": "x"}}
+    seen = []
+
+    def look_once(_state: Any, lesson: Lesson, *_: Any) -> None:
+        seen.append(lesson.config)
+        raise StopIteration
+
+    monkeypatch.setattr(trainer.finetune, "learn", look_once)
+    with pytest.raises(StopIteration):
+        finetune(options(listed(organs, "lessons"), tmp_path, base_weights(tmp_path / "base.safetensors", recipe=recipe)))
+    assert seen[0].passes.coarse == 0.0 and seen[0].passes.middle_voxels == (1000, 2000) and seen[0].losses.volume == 7.0
 
 
 def test_what_was_not_adapted_for_is_answered_by_the_base_to_the_bit(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
