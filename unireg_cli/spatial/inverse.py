@@ -13,6 +13,7 @@ from unireg_cli.spatial.sampling import index_lattice, sample_index
 
 # Newton works on this many unconverged voxels at once (9 gradient channels each).
 _CHUNK = 500_000
+_NEWTON_STEPS = 30
 # Voxels at which a round trip is measured.
 _SAMPLE = 200_000
 
@@ -37,19 +38,35 @@ def invert_field(field: DisplacementField, *, tolerance_voxels: float = 0.01, gu
 
 def invert_index(displacement: Tensor, tolerance_voxels: float = 0.01, guess: Tensor | None = None, sweeps: int = 12) -> Tensor:
     """As :func:`invert_field` in voxels: (3, D, H, W), channels x, y, z."""
-    lattice = index_lattice(tuple(displacement.shape[1:]), device=displacement.device)  # type: ignore[arg-type]
+    depth, height, width = displacement.shape[1:]
+    places = index_lattice((depth, height, width), device=displacement.device).view(-1, 3)
     packed = displacement.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
     inverse = -displacement.permute(1, 2, 3, 0) if guess is None else guess.permute(1, 2, 3, 0).clone()
-    inverse = inverse.contiguous()
+    flat = inverse.contiguous().view(-1, 3)
+    _sweep(packed, places, flat, tolerance_voxels, sweeps)
+    return flat.view(depth, height, width, 3).permute(3, 0, 1, 2).contiguous()
+
+
+def _sweep(packed: Tensor, places: Tensor, flat: Tensor, tolerance: float, sweeps: int) -> None:
+    """Fixed-point sweeps over the voxels of ``flat`` (N, 3) that are still off, then Newton over what is stubborn; in place."""
+    open_ = torch.arange(len(flat), device=flat.device)
     for _ in range(sweeps):
-        landed = -sample_index(packed, lattice + inverse).permute(1, 2, 3, 0)
-        off = (landed - inverse).square_().sum(-1)
-        inverse = landed.contiguous()
-        # The share left decides: fixed-point sweeps touch every voxel, Newton only the stubborn ones.
-        if int((off > tolerance_voxels**2).sum()) < 0.02 * off.numel():
+        left = []
+        for part in torch.split(open_, 4 * _CHUNK):
+            value = flat[part]
+            landed = -sample_index(packed, places[part] + value).T
+            # A value is as far off as it lands from itself. One that is close enough stays, and need not be looked at again.
+            off = (landed - value).square_().sum(-1) > tolerance**2
+            flat[part[off]] = landed[off]
+            left.append(part[off])
+        open_ = torch.cat(left)
+        if len(open_) < 0.02 * len(flat):
             break
-    _newton(packed, lattice, inverse, tolerance_voxels)
-    return inverse.permute(3, 0, 1, 2).contiguous()
+    for part in torch.split(open_, _CHUNK):
+        front = _Front(part, places[part], flat[part])
+        for _ in range(_NEWTON_STEPS):
+            if not _newton_step(packed, front, flat, tolerance):
+                break
 
 
 @dataclass(slots=True)
@@ -59,20 +76,6 @@ class _Front:
     where: Tensor
     position: Tensor
     value: Tensor
-
-
-def _newton(packed: Tensor, lattice: Tensor, inverse: Tensor, tolerance: float, steps: int = 30) -> None:
-    """Solve the voxels of ``inverse`` (D, H, W, 3) that are off by more than ``tolerance``, in place."""
-    flat, places = inverse.view(-1, 3), lattice.view(-1, 3)
-    for start in range(0, len(flat), 4 * _CHUNK):
-        stop = start + 4 * _CHUNK
-        residual = flat[start:stop] + sample_index(packed, places[start:stop] + flat[start:stop]).T
-        open_ = (residual.square().sum(-1) > tolerance**2).nonzero()[:, 0] + start
-        for part in torch.split(open_, _CHUNK):
-            front = _Front(part, places[part], flat[part])
-            for _ in range(steps):
-                if not _newton_step(packed, front, flat, tolerance):
-                    break
 
 
 def _newton_step(packed: Tensor, front: _Front, flat: Tensor, tolerance: float) -> bool:
