@@ -13,9 +13,10 @@ import torch
 from trainer.augmentation import Views, uniform
 from trainer.config import Passes, Source, TrainConfig
 from trainer.datasets import NOT_ASKABLE, DataSet, Scan, read_dataset, split
+from trainer.lattices import Lattices
 from trainer.phantoms import LABEL_VALUES, phantom_scan
 from trainer.prealign import Key, choose_pairs, prealign
-from trainer.sampling import Example, Gallery, Lattices, make_example
+from trainer.sampling import Example, Gallery, make_example
 from trainer.synthesis import Contrast
 from trainer.tissues import tied
 from unireg_cli.errors import InputError

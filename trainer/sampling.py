@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.augmentation import Views, uniform
+from trainer.augmentation import Views
 from trainer.datasets import Scan
+from trainer.lattices import Lattices, lattice_of, padded, random_box
 from trainer.synthesis import Contrast, Synthesis, paint
 from unireg_cli.registration.alignment import coarser
-from unireg_cli.registration.network_grid import network_grid
 from unireg_cli.registration.prediction import displacement_on
 from unireg_cli.spatial import Grid
 from unireg_cli.spatial.drawing import known_inside, map_lattice
@@ -50,18 +50,6 @@ class Labelled:
     def at(self, points: Tensor) -> Tensor:
         """Nearest label at lattice points (..., 3), 0 outside the label map: (...)."""
         return nearest(self.labels, self.index(points))
-
-
-@dataclass(frozen=True, slots=True)
-class Lattices:
-    """Most voxels, about, of the lattice that is learnt on and of those of the passes ``before`` it, coarsest first.
-
-    ``crop``: only a random box of so many of its voxels is shown; then there are passes before it, which see the whole.
-    """
-
-    voxels: int
-    before: tuple[int, ...] = ()
-    crop: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,11 +142,6 @@ def draw_points(
     _, height, width = scan.labels.shape
     index = torch.stack((flat % width, flat // width % height, flat // (width * height)), dim=-1).float()
     return index + torch.rand(index.shape, generator=generator) - 0.5, sizes > 0
-
-
-def lattice_of(fixed: Scan, moving: Scan, voxels: int) -> Grid:
-    """The network's lattice of a pair of scans."""
-    return network_grid(fixed.grid, fixed.body, moving.grid, voxels)
 
 
 def draw_image(scan: Scan, gallery: Gallery, spacing: float, lattice: Tensor, lps_from_lattice: FloatArray) -> tuple[Tensor, Tensor]:
@@ -287,19 +270,3 @@ def as_shown(drawn: Sequence[tuple[Tensor, Tensor]], full: Grid) -> Shown:
     """Values and known parts of both images, drawn on the padded lattice ``full``, as the network takes them."""
     values, known = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
     return Shown(values, halved(known), full.resized([n // 2 for n in full.size]))
-
-
-def padded(grid: Grid, divisor: int) -> Grid:
-    """The grid with so many voxels more at the end of each axis that its size is a multiple of ``divisor``."""
-    return grid.padded((0, 0, 0), [-n % divisor for n in grid.size])
-
-
-def random_box(grid: Grid, voxels: int, divisor: int, generator: torch.Generator) -> Grid:
-    """A random part of a grid with about ``voxels`` voxels and its proportions, edges multiples of ``divisor``; short axes stay whole."""
-    share = min(1.0, voxels / grid.voxels) ** (1 / 3)
-    low, high = [], []
-    for n in grid.size:
-        edge = min(n, max(divisor, round(n * share / divisor) * divisor))
-        low.append(int(uniform(generator) * (n - edge + 1)))
-        high.append(n - edge - low[-1])
-    return grid.padded([-n for n in low], [-n for n in high])

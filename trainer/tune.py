@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from trainer.datasets import DataSet, Scan
+from trainer.lattices import lattice_of, padded
 from trainer.losses import displacement_at
 from trainer.prealign import Key
-from trainer.sampling import Gallery, Shown, as_shown, draw_image, lattice_of, nearest, padded
+from trainer.sampling import Gallery, Shown, as_shown, draw_image, nearest
 from trainer.step import begin_at
 from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest, Vocabulary

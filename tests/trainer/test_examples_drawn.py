@@ -14,7 +14,8 @@ from torch import Tensor
 
 from trainer.augmentation import Augmentation, Views
 from trainer.datasets import Scan
-from trainer.sampling import Example, Gallery, Lattices, draw_points, halved, make_example, nearest
+from trainer.lattices import Lattices
+from trainer.sampling import Example, Gallery, draw_points, halved, make_example, nearest
 from trainer.synthesis import Contrast
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.inverse import invert_index

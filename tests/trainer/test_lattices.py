@@ -10,8 +10,9 @@ from people import STRUCTURES, person
 from trainer.augmentation import Augmentation, Views
 from trainer.config import Passes, Source
 from trainer.datasets import Scan
+from trainer.lattices import Lattices, random_box
 from trainer.pool import draw_lattices
-from trainer.sampling import Example, Gallery, Lattices, make_example, random_box
+from trainer.sampling import Example, Gallery, make_example
 from unireg_cli.spatial import Grid
 from unireg_cli.spatial.sampling import sample_index
 from unireg_cli.types import Mode

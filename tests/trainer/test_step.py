@@ -12,8 +12,9 @@ from people import IDS, STRUCTURES, person
 
 from trainer.augmentation import Augmentation, Views
 from trainer.config import Asking, Losses, Passes, Source
+from trainer.lattices import Lattices
 from trainer.losses import finding, overlap, roughness
-from trainer.sampling import Example, Gallery, Lattices, make_example
+from trainer.sampling import Example, Gallery, make_example
 from trainer.step import Request, begin_at, draw_request, measure_loss
 from unireg_cli.model.anatomy import AnatomyRequest, vocabulary
 from unireg_cli.model.condition import Condition
