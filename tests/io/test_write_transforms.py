@@ -123,6 +123,25 @@ def test_h5_holds_float32_deflated_and_the_same_bytes_twice(tmp_path):
     assert paths[0].stat().st_size < 0.6 * 12 * grid.voxels
 
 
+def test_h5_of_several_chunks_is_what_hdf5_itself_would_have_packed(tmp_path):
+    # 3 x 100,000 numbers are one whole chunk of 2^18 and a part of one.
+    grid = Grid.from_arrays((50, 50, 40), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    vectors = np.random.default_rng(5).normal(size=(40, 50, 50, 3)).astype(np.float32)
+    chain = as_written(Chain((DisplacementField(vectors, grid),)))
+    written = write_transforms(tmp_path / "o_", H5, chain, chain, fixed=grid, moving=grid)["forward"]
+    numbers = chain.steps[0].vectors_mm.reshape(-1)
+    with h5py.File(written) as ours, h5py.File(tmp_path / "plain.h5", "w") as theirs:
+        found = ours["TransformGroup/1/TransformParameters"]
+        packing = {"chunks": found.chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        plain = theirs.create_dataset("plain", data=numbers, **packing)
+        assert np.array_equal(found[:], numbers) and found.id.get_num_chunks() == plain.id.get_num_chunks() == 2
+        assert [found.id.read_direct_chunk((start,)) for start in (0, 1 << 18)] == [
+            plain.id.read_direct_chunk((start,)) for start in (0, 1 << 18)
+        ]
+    points = lps_points(grid)[:50]
+    assert np.abs(sitk_map(sitk.ReadTransform(written), points) - chain.map(points)).max() < 1e-4
+
+
 def test_as_written_moves_nothing_by_more_than_half_a_quantum():
     field = smooth_field(FIXED)
     rounded = as_written(Chain((field, AFFINE)))

@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -134,8 +135,11 @@ def write_run(run: Run, plan: Mapping[str, Path]) -> dict[str, Any]:
     with staged(plan.values()) as places:
         with run.watch.stage("write"):
             named = {name: places[path] for name, path in plan.items()}
-            _write_images(run, named)
-            _write_transforms(run, named)
+            # Packing is most of it, and leaves a core to the other.
+            with ThreadPoolExecutor(1) as beside:
+                transforms = beside.submit(_write_transforms, run, named)
+                _write_images(run, named)
+                transforms.result()
         drawing = _draw_report(run) if "report" in plan else None
         record = make_record(run, plan)
         if run.options.bids is not None:

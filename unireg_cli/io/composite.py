@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from unireg_cli.errors import TransformFileError
 from unireg_cli.io.parts import Part, chain_from_parts, parts_of_chain
 from unireg_cli.spatial import Chain
+from unireg_cli.types import AnyArray
 
 # ITK before 4.14 misspelled the names of its data sets, and reads either spelling since.
 _PARAMETERS = ("TransformParameters", "TranformParameters")
 _FIXED = ("TransformFixedParameters", "TranformFixedParameters")
 _CHUNK = 1 << 18
+_LEVEL = 1
 
 
 def read_h5(path: Path) -> Chain:
@@ -67,7 +72,27 @@ def write_h5(path: Path, chain: Chain) -> None:
 def _write_part(group: Any, part: Part, text: Any) -> None:
     group.create_dataset("TransformType", data=np.array([part.type_name], object), dtype=text)
     group.create_dataset(_FIXED[0], data=np.asarray(part.fixed, np.float64))
-    packing = {}
     if part.parameters.size > 1000:
-        packing = {"chunks": (min(_CHUNK, part.parameters.size),), "compression": "gzip", "compression_opts": 1, "shuffle": True}
-    group.create_dataset(_PARAMETERS[0], data=part.parameters, **packing)
+        _write_packed(group, _PARAMETERS[0], part.parameters)
+    else:
+        group.create_dataset(_PARAMETERS[0], data=part.parameters)
+
+
+def _write_packed(group: Any, name: str, numbers: AnyArray) -> None:
+    """Shuffled and deflated numbers. HDF5 packs one chunk after the other and holds its lock meanwhile; here all cores pack."""
+    chunk = min(_CHUNK, numbers.size)
+    starts = range(0, numbers.size, chunk)
+    packing = {"chunks": (chunk,), "compression": "gzip", "compression_opts": _LEVEL, "shuffle": True}
+    dataset = group.create_dataset(name, numbers.shape, numbers.dtype, **packing)
+
+    def packed(start: int) -> bytes:
+        # The last chunk is a whole one too.
+        part = np.zeros(chunk, numbers.dtype)
+        own = numbers[start : start + chunk]
+        part[: len(own)] = own
+        # HDF5's shuffle: the first byte of every number, then the second of every number, and so on.
+        return zlib.compress(part.view(np.uint8).reshape(chunk, -1).T.tobytes(), _LEVEL)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for start, data in zip(starts, pool.map(packed, starts), strict=True):
+            dataset.id.write_direct_chunk((start,), data)

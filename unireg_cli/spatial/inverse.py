@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from unireg_cli.spatial.field import DisplacementField, field_from_index, index_from_mm
+from unireg_cli.spatial.filters import resize_displacement
 from unireg_cli.spatial.sampling import index_lattice, sample_index
 
 # Newton works on this many unconverged voxels at once (9 gradient channels each).
 _CHUNK = 500_000
 _NEWTON_STEPS = 30
+# Fields of more voxels are inverted at half their resolution first.
+_LARGE = 300_000
 # Voxels at which a round trip is measured.
 _SAMPLE = 200_000
 
@@ -39,6 +42,10 @@ def invert_field(field: DisplacementField, *, tolerance_voxels: float = 0.01, gu
 def invert_index(displacement: Tensor, tolerance_voxels: float = 0.01, guess: Tensor | None = None, sweeps: int = 12) -> Tensor:
     """As :func:`invert_field` in voxels: (3, D, H, W), channels x, y, z."""
     depth, height, width = displacement.shape[1:]
+    if guess is None and depth * height * width > _LARGE:
+        # An eighth of the voxels give a guess from which most of the others have no way left to go.
+        half = resize_displacement(displacement, (-(-depth // 2), -(-height // 2), -(-width // 2)))
+        guess = resize_displacement(invert_index(half, tolerance_voxels, sweeps=sweeps), (depth, height, width))
     places = index_lattice((depth, height, width), device=displacement.device).view(-1, 3)
     packed = displacement.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
     inverse = -displacement.permute(1, 2, 3, 0) if guess is None else guess.permute(1, 2, 3, 0).clone()
