@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from unireg_cli.registration.schedule import network_alone, network_smoothness, refinement_steps, stiffness
+from unireg_cli.registration.schedule import network_alone, network_smoothness, refinement_steps, settling_width, stiffness
 from unireg_cli.registration.settings import Settings
 from unireg_cli.types import Effort, Mode
 
@@ -26,9 +26,20 @@ def test_a_network_that_is_refined_is_asked_for_a_smoother_field() -> None:
     assert network_smoothness(Settings(smoothness=0.8, mode=Mode.INTRA), steered=False) == 0.8
 
 
-def test_smoothness_acts_on_the_network_up_to_its_end() -> None:
-    asked = [network_smoothness(Settings(smoothness=value / 8), steered=False) for value in range(9)]
-    assert all(later > earlier for earlier, later in itertools.pairwise(asked))
+def test_smoothness_acts_on_the_prediction_up_to_its_end() -> None:
+    settings = [Settings(smoothness=value / 8) for value in range(9)]
+    told = [network_smoothness(each, steered=False) for each in settings]
+    widths = [settling_width(each, steered=False) for each in settings]
+    # The network's own scale ends at 1; what settles its field goes on.
+    assert told == sorted(told) and told[-1] == 1.0
+    assert all(later > earlier for earlier, later in itertools.pairwise(widths))
+
+
+def test_predictions_that_are_refined_are_settled_wider_between_people() -> None:
+    for mode, more in ((Mode.INTER, 0.6), (Mode.INTRA, 0.0)):
+        alone, refined = (Settings(mode=mode, effort=effort, smoothness=0.5) for effort in (Effort.FAST, Effort.DEFAULT))
+        apart = settling_width(refined, steered=False) - settling_width(alone, steered=False)
+        assert apart == pytest.approx(more) and settling_width(refined, steered=True) == settling_width(alone, steered=False)
 
 
 def test_finest_steps_are_the_ones_asked_for() -> None:

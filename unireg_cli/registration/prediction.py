@@ -26,8 +26,10 @@ _PLAN = ((30_000, 1), (60_000, 1), (140_000, 1), (700_000, 1), (3_000_000, 1))
 # Lattices of up to so many voxels are passed both ways, fixed to moving and moving to fixed, and the mean is taken: on tune pairs it
 # is a tenth smoother at the same overlap. A lattice may be a little larger than it was asked for.
 _BOTH_WAYS = 1_000_000
-# Gaussian on the displacement per unit of smoothness, voxels of its lattice; wider for one person, whose tissue keeps its volume.
-_SETTLING = {Mode.INTER: 1.2, Mode.INTRA: 3.0}
+# Gaussian on the displacement at smoothness 1, voxels of its lattice; wider for one person, whose tissue keeps its volume. It grows with
+# the square of the smoothness: passes add up what each one's smoothness allows, and a width in proportion to it left abdomens at
+# smoothness 1 with two fifths of the spread of log |J| that they have at 0 (this one leaves less than a third).
+_SETTLING = {Mode.INTER: 3.0, Mode.INTRA: 4.6}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +55,18 @@ class Prediction:
         """What the next pass starts from, on its grid; with the ``inverse`` if that is known and the pass needs it."""
         return Moved(self.on(grid), displacement_on(self.inverse, self.grid, grid) if inverse and self.inverse is not None else None)
 
-    def settled(self, mode: Mode, smoothness: float) -> Tensor:
-        """The displacement as a registration uses it, lightly smoothed.
+    def settled(self, width: float) -> Tensor:
+        """The displacement as a registration uses it, smoothed by a Gaussian of so many voxels, see :func:`settling`."""
+        return gaussian(self.displacement, (width,) * 3)
 
-        Repeated passes roughen the field. On tune pairs a width of 0.6 takes a tenth of the spread of log |J| away at hardly any overlap;
-        one of 3 takes a fifth of hearts', at 0.03 of Dice.
-        """
-        return gaussian(self.displacement, (_SETTLING[mode] * smoothness,) * 3)
+
+def settling(mode: Mode, smoothness: float) -> float:
+    """How wide a Gaussian settles a prediction, voxels of its lattice.
+
+    Repeated passes roughen the field. On tune pairs a width of 0.6 takes a tenth of the spread of log |J| away at hardly any overlap;
+    one of 3 takes a fifth of hearts', at 0.03 of Dice.
+    """
+    return _SETTLING[mode] * smoothness**2
 
 
 def displacement_on(displacement: Tensor, own: Grid, grid: Grid) -> Tensor:
