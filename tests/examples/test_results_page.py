@@ -53,6 +53,16 @@ def test_the_page_tells_the_rows_and_what_is_missing(repository):
     assert "The comparison has not been run yet" in text
 
 
+@pytest.mark.parametrize(("name", "rows"), [("iterations", "curves"), ("parity", "parity")])
+def test_a_claim_is_told_once_its_rows_are_there(repository, name, rows):
+    claims = repository / "examples" / "claims"
+    (claims / f"{name}.py").write_text("print('judged')")
+    assert results_page.claim(repository, name, "A claim").endswith("Not measured yet.")
+    (claims / "results").mkdir()
+    (claims / "results" / f"{rows}.csv").write_text("run\n")
+    assert results_page.claim(repository, name, "A claim").endswith("```text\njudged\n```")
+
+
 def test_a_changed_row_makes_the_page_stale(repository, tmp_path):
     page = tmp_path / "docs" / "results.md"
     assert "is missing" in results_page.complaint(page, repository)
