@@ -28,7 +28,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.pipeline import Prepared, finish_field, prepare, register_images
-from unireg_cli.registration.prediction import as_ask, predict
+from unireg_cli.registration.prediction import as_ask, predict, settling
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
 from unireg_cli.spatial import Affine, Chain, DisplacementField, Image
@@ -82,7 +82,7 @@ class Judge:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known))
             else:
                 found = predict(self.network, *views, box, case.affine, as_ask(condition, known), ((self.voxels, 1),))
-            return finish_field(found.settled(condition.mode, condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
+            return finish_field(found.settled(settling(condition.mode, condition.smoothness)), found.grid, case.images[0].grid, "auto")[0]
 
 
 def load_judge(asked: str | None, voxels: int | None = None) -> Judge:

@@ -44,7 +44,7 @@ from unireg_cli.loading import load_model  # noqa: E402
 from unireg_cli.model.condition import Condition  # noqa: E402
 from unireg_cli.registration.network_grid import body_box  # noqa: E402
 from unireg_cli.registration.pipeline import finish_field  # noqa: E402
-from unireg_cli.registration.prediction import as_ask, predict  # noqa: E402
+from unireg_cli.registration.prediction import as_ask, predict, settling  # noqa: E402
 from unireg_cli.spatial import DisplacementField  # noqa: E402
 from unireg_cli.types import Mode  # noqa: E402
 
@@ -72,7 +72,7 @@ class Answer:
         with torch.inference_mode():
             box = body_box(case.pair.foreground > 0)
             found = predict(network, case.pair.fixed, case.pair.moving, box, case.affine, as_ask(condition, network.known), ((voxels, 1),))
-            return finish_field(found.settled(condition.mode, condition.smoothness), found.grid, case.images[0].grid, "auto")[0]
+            return finish_field(found.settled(settling(condition.mode, condition.smoothness)), found.grid, case.images[0].grid, "auto")[0]
 
 
 def five_pairs(dataset: Path, path: Path) -> Path:
