@@ -20,6 +20,7 @@ import cohort_cost
 import costs
 import forward_speed
 import scaling
+import scoring_speed
 import training_speed
 from benchmark_tables import read_tables
 from toolbox import TOOLS
@@ -39,6 +40,7 @@ COSTS = {
     "forward_speed": ("Time of the network alone", forward_speed.told),
     "scaling": ("Time and memory against image size", scaling.told),
     "cohort_cost": ("Cost of a cohort", cohort_cost.told),
+    "scoring_speed": ("Cost of scoring", scoring_speed.told),
     "training_speed": ("Training speed", training_speed.told),
 }
 ROWS = {"iterations": "curves"}  # where a claim's rows have another name

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import costs
 import forward_speed
+import numpy as np
 import pytest
 import results_page
+import scoring_speed
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,18 @@ def test_the_network_alone_is_timed_in_both_types(tmp_path, capsys):
     with pytest.raises(SystemExit):
         forward_speed.main(["--size", "33", "32", "64", "-o", str(path)])
     assert "multiples of 32" in capsys.readouterr().err
+
+
+def test_scoring_is_timed(tmp_path, capsys):
+    path = tmp_path / "scoring.csv"
+    assert scoring_speed.main(["--size", "16", "20", "24", "--labels", "5", "--pairs", "6", "--draws", "50", "--rounds", "1", "-o", str(path)]) == 0
+    rows = costs.read_rows(path)
+    assert [row["step"] for row in rows] == ["distances of 5 labels, 16x20x24", "50 draws, 6 pairs x 5 labels"]
+    assert all(0 < float(row["seconds"]) < 20 for row in rows)
+    assert "| 50 draws, 6 pairs x 5 labels |" in capsys.readouterr().out
+    fixed, warped = scoring_speed.two_maps((16, 20, 24), 5)
+    assert fixed.shape == warped.shape == (24, 20, 16) and set(np.unique(fixed)) == {1, 2, 3, 4, 5}
+    assert (warped[3:, 3:, 3:] == fixed[:-3, :-3, :-3]).all()
 
 
 def test_the_page_tells_the_rows_and_what_is_missing(repository):
