@@ -3,8 +3,8 @@
 usage: scoring_speed.py [--size 160 192 160] [--labels 138] [--pairs 100] [--draws 1000] [--rounds 3] [--threads 2] [-o OUT.csv]
 
 The map is made up: every voxel belongs to the nearest of as many seeds as there are labels, strewn over the whole volume, so that all
-surfaces touch; the map that it is compared with is the same one, three voxels away along each axis. The pairs are drawn among half as many people, each
-with one number for each of the labels. The median of the rounds counts.
+surfaces touch; the map that it is compared with is the same one, three voxels away along each axis. The pairs are drawn among half as
+many people, each with one number for each of the labels. The median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def main(words: Sequence[str] | None = None) -> int:
     fixed, warped = two_maps(chosen.size, chosen.labels)
     table, persons = people(chosen.pairs, chosen.labels)
     ids = range(1, chosen.labels + 1)
+    size, labels = "x".join(map(str, chosen.size)), chosen.labels
     steps: dict[str, Callable[[], object]] = {
-        f"distances of {chosen.labels} labels, {'x'.join(map(str, chosen.size))}": lambda: surface_distances(fixed, warped, ids, (1.0, 1.0, 1.0)),
-        f"{chosen.draws} draws, {chosen.pairs} pairs x {chosen.labels} labels": lambda: bootstrap_columns(table, persons, draws=chosen.draws),
+        f"distances of {labels} labels, {size}": lambda: surface_distances(fixed, warped, ids, (1.0, 1.0, 1.0)),
+        f"{chosen.draws} draws, {chosen.pairs} pairs x {labels} labels": lambda: bootstrap_columns(table, persons, draws=chosen.draws),
     }
     rows = [{"step": name, "seconds": seconds_of(step, chosen.rounds)} for name, step in steps.items()]
     costs.write_rows(chosen.output, rows, chosen.threads)

@@ -48,7 +48,8 @@ def test_the_network_alone_is_timed_in_both_types(tmp_path, capsys):
 
 def test_scoring_is_timed(tmp_path, capsys):
     path = tmp_path / "scoring.csv"
-    assert scoring_speed.main(["--size", "16", "20", "24", "--labels", "5", "--pairs", "6", "--draws", "50", "--rounds", "1", "-o", str(path)]) == 0
+    words = "--size 16 20 24 --labels 5 --pairs 6 --draws 50 --rounds 1 -o".split()
+    assert scoring_speed.main([*words, str(path)]) == 0
     rows = costs.read_rows(path)
     assert [row["step"] for row in rows] == ["distances of 5 labels, 16x20x24", "50 draws, 6 pairs x 5 labels"]
     assert all(0 < float(row["seconds"]) < 20 for row in rows)
