@@ -48,7 +48,7 @@ def test_the_network_alone_is_timed_in_both_types(tmp_path, capsys):
 
 def test_scoring_is_timed(tmp_path, capsys):
     path = tmp_path / "scoring.csv"
-    words = "--size 16 20 24 --labels 5 --pairs 6 --draws 50 --rounds 1 -o".split()
+    words = ["--size", "16", "20", "24", "--labels", "5", "--pairs", "6", "--draws", "50", "--rounds", "1", "-o"]
     assert scoring_speed.main([*words, str(path)]) == 0
     rows = costs.read_rows(path)
     assert [row["step"] for row in rows] == ["distances of 5 labels, 16x20x24", "50 draws, 6 pairs x 5 labels"]
