@@ -5,7 +5,8 @@ import pytest
 import torch
 from scenes import Scene, corner_error_voxels, cube, organs, show, turn
 
-from unireg_cli.registration.alignment import Pose, Problem, View, align, climb, coarser, rotation
+from unireg_cli.registration import alignment
+from unireg_cli.registration.alignment import Pose, Problem, Search, View, align, climb, coarser, rotation
 from unireg_cli.registration.normalise import normalise
 from unireg_cli.registration.starts import candidates
 from unireg_cli.similarity.measure import measure
@@ -86,6 +87,38 @@ def test_a_perfect_start_stays() -> None:
     fixed, moving = view(show(organs(34), GRID, RIGID)), view(show(organs(34), WIDE))
     found, _ = align(fixed, moving, {"initial transform": RIGID}, TransformKind.RIGID, LNCC, quiet)
     assert body_error_voxels(found, RIGID) < 0.1
+
+
+UPRIGHT, OVER = Affine.identity(), Affine.from_parts(np.diag([1.0, -1.0, -1.0]), np.zeros(3))
+
+
+@pytest.mark.parametrize(("at_the_finest", "chosen"), [((0.3, 0.2), "upright"), ((0.2, 0.3), "turned over")])
+def test_a_body_turned_over_must_win_at_the_finest_scale(monkeypatch, at_the_finest, chosen) -> None:
+    """The outline of a trunk is as good upside down; at the coarse scale that may even be better."""
+
+    def climbed(_search: Search, affine: Affine, _numbers: int, voxels: int, _steps: int) -> tuple[Affine, float]:
+        turned = float(np.trace(affine.matrix[:3, :3])) < 0
+        return affine, (0.4, 0.5)[turned] if voxels == alignment._SCALES[0] else at_the_finest[turned]
+
+    monkeypatch.setattr(Search, "climb", climbed)
+    monkeypatch.setattr(Search, "value", lambda *_: 0.1)
+    seen = view(show(organs(34), GRID))
+    done = []
+    found, name = align(
+        seen, seen, {"turned over": OVER, "upright": UPRIGHT}, TransformKind.AFFINE, LNCC, lambda step, total: done.append((step, total))
+    )
+    assert name == chosen and found is {"upright": UPRIGHT, "turned over": OVER}[chosen]
+    assert done == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+
+def test_a_search_that_flattens_or_mirrors_the_image_is_lost(monkeypatch) -> None:
+    seen = view(show(organs(34), GRID))
+    for scale in (0.05, -1.0, 20.0):
+        lost = Affine.from_parts(np.diag([scale, 1.0, 1.0]), np.zeros(3))
+        monkeypatch.setattr(alignment, "climb", lambda *_words, lost=lost: (lost, 0.9))
+        search = Search(seen, seen, LNCC)
+        found, value = search.climb(UPRIGHT, 12, 20_000, 5)
+        assert found is UPRIGHT and value == pytest.approx(search.value(UPRIGHT, 20_000))
 
 
 @pytest.mark.parametrize("side", ["fixed", "moving"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ _SCALES = (20_000, 80_000, 300_000)
 _STEPS = (30, 20, 8)
 # Starts that are climbed, best first.
 _CLIMBED = 4
+# A map that turns the images further than this against each other, degrees, contradicts their headers: it must be the best at the finest
+# scale too, where organs and not the outline alone decide.
+_UPRIGHT = 60.0
+# No climb changes the volume by more than this factor; beyond it the search has lost itself (0: a flat map, below: a mirrored one).
+_VOLUMES = (0.1, 10.0)
 # A climb ends with the step that raises the similarity by less than this.
 _ENOUGH = 2e-5
 # Most times that features which follow the axes are drawn anew at one scale.
@@ -185,7 +191,14 @@ class Search:
         return self._native(voxels).value(affine)
 
     def climb(self, affine: Affine, numbers: int, voxels: int, steps: int) -> tuple[Affine, float]:
-        """The best affine near ``affine`` and its similarity; never worse than ``affine``."""
+        """The best affine near ``affine`` and its similarity; never worse than ``affine``, which is kept where the search loses itself."""
+        found, value = self._climb(affine, numbers, voxels, steps)
+        before, after = (float(np.linalg.det(one.matrix[:3, :3])) for one in (affine, found))
+        if _VOLUMES[0] < after / before < _VOLUMES[1]:
+            return found, value
+        return affine, self.value(affine, voxels)
+
+    def _climb(self, affine: Affine, numbers: int, voxels: int, steps: int) -> tuple[Affine, float]:
         if not self.measure.oriented:
             return climb(self._native(voxels), affine, self.pose, numbers, steps)
         value = self.value(affine, voxels)
@@ -216,22 +229,43 @@ def align(
 ) -> tuple[Affine, str]:
     """The best rigid or affine map of a pair and the name of the start it came from.
 
-    Several starts are scored and climbed at the coarsest scale; the best goes on to finer scales, rigid before affine.
+    Several starts are scored and climbed at the coarsest scale; the best goes on to finer scales, rigid before affine. Where that one
+    turns the images against their headers, the best of the others goes along, and the finest scale decides.
     The result is never less similar than the best start at the finest scale looked at.
     """
     search = Search(fixed, moving, measure)
     # A scale that a coarser one already shows in full would be the same problem again.
     useful = [n for n in range(len(_SCALES)) if n == 0 or _SCALES[n - 1] < fixed.grid.voxels]
     scales = [(_SCALES[n], _STEPS[n]) for n in useful]
-    ranked = sorted(starts, key=lambda name: -search.value(starts[name], _SCALES[0]))[:_CLIMBED]
-    climbed = {name: search.climb(starts[name], 6, _SCALES[0], 15) for name in ranked}
-    name = max(climbed, key=lambda key: climbed[key][1])
-    affine = climbed[name][0]
-    for done, (voxels, steps) in enumerate(scales):
-        report(done, len(scales))
-        affine, value = search.climb(affine, 6 if kind is TransformKind.RIGID else 12, voxels, steps)
     finest = scales[-1][0]
-    best = max(ranked, key=lambda key: search.value(starts[key], finest))
-    if search.value(starts[best], finest) > value:
-        return starts[best], f"{best} (kept: the search did not improve it)"
-    return affine, name
+    ordered = sorted(starts, key=lambda name: -search.value(starts[name], _SCALES[0]))
+    ranked = ordered[:_CLIMBED]
+    if not any(_is_upright(starts[name]) for name in ranked):
+        ranked += [name for name in ordered if _is_upright(starts[name])][:1]
+    climbed = {name: search.climb(starts[name], 6, _SCALES[0], 15) for name in ranked}
+    followed = _worth_following(climbed)
+    numbers, total = 6 if kind is TransformKind.RIGID else 12, len(followed) * len(scales)
+    found: dict[str, tuple[Affine, float]] = {}
+    for name in followed:
+        affine, value = climbed[name]
+        for voxels, steps in scales:
+            report(len(found) * len(scales) + scales.index((voxels, steps)), total)
+            affine, value = search.climb(affine, numbers, voxels, steps)
+        found[name] = affine, value
+    name = max(found, key=lambda key: found[key][1])
+    kept = max(ranked, key=lambda key: search.value(starts[key], finest))
+    if search.value(starts[kept], finest) > found[name][1]:
+        return starts[kept], f"{kept} (kept: the search did not improve it)"
+    return found[name][0], name
+
+
+def _worth_following(climbed: dict[str, tuple[Affine, float]]) -> list[str]:
+    """The most similar of the climbed starts, and the most similar upright one if that is another."""
+    ranked = sorted(climbed, key=lambda name: -climbed[name][1])
+    upright = [name for name in ranked if _is_upright(climbed[name][0])]
+    return list(dict.fromkeys([ranked[0], *upright[:1]]))
+
+
+def _is_upright(affine: Affine) -> bool:
+    """Whether a rigid map turns by no more than ``_UPRIGHT``; the trace of a rotation is 1 + 2 cos(angle)."""
+    return float(np.trace(affine.matrix[:3, :3])) >= 1 + 2 * math.cos(math.radians(_UPRIGHT))
