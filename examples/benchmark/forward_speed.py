@@ -18,6 +18,7 @@ import costs
 import torch
 from torch import Tensor
 
+from unireg_cli.commands.resources import Threads, apply_threads
 from unireg_cli.io.weights import find_weights
 from unireg_cli.loading import load_model
 from unireg_cli.model.anatomy import vocabulary
@@ -35,7 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs=3, default=[160, 192, 160], metavar=("X", "Y", "Z"))
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args(words)
-    torch.set_num_threads(chosen.threads)
+    # As the command does: freed memory is kept, which the first pass then no longer pays for.
+    apply_threads(Threads(chosen.threads, "--threads"))
     network, ask = shipped()
     divisor, size = network.settings.divisor, chosen.size
     if any(edge % (2 * divisor) for edge in size):

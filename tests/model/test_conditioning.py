@@ -9,7 +9,7 @@ import torch
 
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition, encode
-from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead, Modulation
+from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead, Modulation, modulated
 from unireg_cli.model.settings import NetworkSettings
 
 KNOWN = vocabulary()
@@ -30,14 +30,14 @@ def tensors(*words: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_modulation_is_the_identity_before_training() -> None:
     features = torch.randn(1, 4, 3, 3, 3)
-    assert torch.equal(Modulation(6, 4)(features, torch.randn(1, 6)), features)
+    assert torch.equal(modulated(features, *Modulation(6, 4)(torch.randn(1, 6))), features)
 
 
 def test_modulation_scales_and_shifts_channel_by_channel() -> None:
     block = Modulation(1, 2)
     with torch.no_grad():
         block.linear.weight.copy_(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
-    found = block(torch.ones(1, 2, 1, 1, 1), torch.tensor([[0.5]]))
+    found = modulated(torch.ones(1, 2, 1, 1, 1), *block(torch.tensor([[0.5]])))
     # Scales 1 + 0.5, 1 + 1; shifts 1.5, 2.
     assert found.reshape(-1).tolist() == [3.0, 4.0]
 

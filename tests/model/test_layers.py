@@ -46,6 +46,13 @@ def test_gradients_pass_the_halves() -> None:
     assert torch.autograd.gradcheck(block, (image,))
 
 
+@pytest.mark.parametrize("size", [(5, 6, 7), (8, 64, 45)])
+def test_a_scale_and_a_shift_of_what_comes_out_go_into_the_kernel(size: tuple[int, int, int]) -> None:
+    block, image, scale, shift = Neighbourhood(3, 5), torch.randn(1, 3, *size), torch.randn(5), torch.randn(5)
+    after = block(image) * scale[:, None, None, None] + shift[:, None, None, None]
+    assert torch.allclose(block(image, (scale, shift)), after, rtol=0, atol=1e-5)
+
+
 def test_pointwise_is_a_convolution_of_size_one() -> None:
     features, weight, bias = torch.randn(2, 3, 4, 5, 6), torch.randn(7, 3), torch.randn(7)
     plain = functional.conv3d(features, weight[:, :, None, None, None], bias)
@@ -70,6 +77,12 @@ def test_joined_features_are_channels_last_whatever_the_parts_are() -> None:
     one, other = torch.rand(1, 3, 2, 4, 5), torch.rand(1, 2, 2, 4, 5).contiguous(memory_format=torch.channels_last_3d)
     found = joined([one, other])
     assert torch.equal(found, torch.cat((one, other), dim=1)) and found.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_joined_features_have_the_first_ones_type() -> None:
+    narrow, wide = torch.rand(1, 3, 2, 4, 5, dtype=torch.bfloat16), torch.rand(1, 2, 2, 4, 5)
+    assert torch.equal(joined([narrow, wide]), torch.cat((narrow, wide.bfloat16()), dim=1))
+    assert joined([wide, narrow]).dtype == torch.float32
 
 
 def test_doubled_keeps_voxel_edges() -> None:

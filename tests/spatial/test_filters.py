@@ -107,3 +107,12 @@ def test_central_difference_of_a_ramp() -> None:
 
 def test_central_difference_of_a_thin_axis_is_zero() -> None:
     assert not central_difference(torch.from_numpy(noise(2, 5, 6)))[2].any()
+
+
+def test_displacements_are_resized_in_full_precision_under_autocast() -> None:
+    # 30.1 voxels in bfloat16 would be 30.125.
+    displacement = torch.full((3, 4, 4, 4), 30.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        grown, smooth = resize_displacement(displacement, (8, 8, 8)), gaussian(displacement, (1.0, 1.0, 1.0))
+    assert grown.dtype == smooth.dtype == torch.float32
+    assert grown.numpy() == pytest.approx(60.2, abs=1e-4) and smooth.numpy() == pytest.approx(30.1, abs=1e-4)

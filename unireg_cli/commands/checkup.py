@@ -177,5 +177,5 @@ def check_bfloat16(asked: str) -> Check:
     pays = gains_from_bfloat16(device)
     if pays:
         return Check("bfloat16", State.OK, f"pays on this {device.type}, and the network uses it", {"pays": True})
-    why = "this processor has no matrix tiles (AMX)" if device.type == "cpu" else f"not on this {device.type}"
+    why = "this processor has no instructions for it (AVX-512 BF16 or AMX)" if device.type == "cpu" else f"not on this {device.type}"
     return Check("bfloat16", State.OK, f"does not pay: {why}; the network runs in float32", {"pays": False})

@@ -46,10 +46,15 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """``features`` (1, C, D, H, W), ``condition`` (1, settings.condition)."""
-        scale, shift = self.linear(condition)[..., None, None, None].chunk(2, dim=1)
-        return torch.addcmul(shift, features, 1 + scale)
+    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """``condition`` (1, settings.condition) -> scale and shift, (C,) each."""
+        scale, shift = self.linear(condition)[0].chunk(2)
+        return 1 + scale, shift
+
+
+def modulated(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """``features`` (1, C, D, H, W) with every channel scaled and shifted."""
+    return torch.addcmul(shift[:, None, None, None], features, scale[:, None, None, None])
 
 
 class DynamicHead(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pad
 
-from unireg_cli.model.conditioning import Modulation
+from unireg_cli.model.conditioning import Modulation, modulated
 
 _SLOPE = 0.2
 # torch sends a single float32 volume with fewer numbers than this (all axes but the last) to a slow path on the CPU.
@@ -16,8 +16,8 @@ _SLOW = 20_480
 
 
 def activate(features: Tensor) -> Tensor:
-    """The one nonlinearity of the feature maps."""
-    return leaky_relu(features, _SLOPE)
+    """The one nonlinearity of the feature maps; ``features`` themselves are changed."""
+    return leaky_relu(features, _SLOPE, inplace=True)
 
 
 def pointwise(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -39,16 +39,24 @@ class Neighbourhood(nn.Conv3d):
     def __init__(self, inner: int, out: int, stride: int = 1) -> None:
         super().__init__(inner, out, 3, stride=stride, padding=1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, in, D, H, W) -> (N, out, D / stride, H / stride, W / stride)."""
+    def forward(self, features: Tensor, change: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(N, in, D, H, W) -> (N, out, D / stride, H / stride, W / stride).
+
+        ``change``, a scale and a shift (out,) of what comes out, is put into the kernel: voxels need not be touched again.
+        """
+        weight, bias = self.weight, self.bias
+        if change is not None:
+            scale, shift = change
+            weight = weight * scale[:, None, None, None, None]
+            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
         depth = features.shape[2]
         if len(features) > 1 or self.stride[0] > 1 or features[..., 0].numel() > _SLOW or features.device.type != "cpu":
-            return super().forward(features)
+            return nn.functional.conv3d(features, weight, bias, self.stride, padding=1)
         # As a batch of two overlapping halves it takes the fast path.
         half = (depth + 1) // 2
         wide = pad(features, (0, 0, 0, 0, 1, 1))
         both = torch.cat((wide[:, :, : half + 2], wide[:, :, depth - half :])).contiguous(memory_format=torch.channels_last_3d)
-        found = nn.functional.conv3d(both, self.weight, self.bias, padding=(0, 1, 1))
+        found = nn.functional.conv3d(both, weight, bias, padding=(0, 1, 1))
         return torch.cat((found[:1], found[1:, :, 2 * half - depth :]), dim=2)
 
 
@@ -66,12 +74,11 @@ class Convolution(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Before the nonlinearity."""
-        found: Tensor = self.convolution(features)
-        if self.norm is not None:
-            found = self.norm(found)
-        if self.modulation is not None and condition is not None:
-            found = self.modulation(found, condition)
-        return found
+        change = None if self.modulation is None or condition is None else self.modulation(condition)
+        if self.norm is None:
+            return self.convolution(features, change)
+        found: Tensor = self.norm(self.convolution(features))
+        return found if change is None else modulated(found, *change)
 
 
 class Residual(nn.Module):
@@ -93,22 +100,25 @@ class Residual(nn.Module):
 def halves_to_channels(image: Tensor, known: Tensor) -> Tensor:
     """(N, 1, D, H, W) and (N, 1, D/2, H/2, W/2) -> (N, 9, D/2, H/2, W/2).
 
-    The eight voxels of a 2 x 2 x 2 block become channels, and ``known`` the ninth.
+    The eight voxels of a 2 x 2 x 2 block become channels, and ``known`` the ninth; in the type that convolutions take here.
     """
     n, _, d, h, w = image.shape
+    kind = image.device.type
+    of = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
     blocks = image.view(n, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-    joined = image.new_empty(n, d // 2, h // 2, w // 2, 9)
-    joined[..., :8].view(blocks.shape).copy_(blocks)
-    joined[..., 8] = known[:, 0]
-    return joined.permute(0, 4, 1, 2, 3)
+    found = image.new_empty(n, d // 2, h // 2, w // 2, 9, dtype=of)
+    found[..., :8].view(blocks.shape).copy_(blocks)
+    found[..., 8] = known[:, 0]
+    return found.permute(0, 4, 1, 2, 3)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Feature maps (1, C, D, H, W) one after the other along C.
+    """Feature maps (1, C, D, H, W) one after the other along C, in the type of the first.
 
-    All are brought to channels-last memory first: one part that is not would give a result that convolutions have to reorder.
+    All are brought to channels-last memory and one type first: a part that differs would give a result that convolutions have to convert.
     """
-    return torch.cat([part.contiguous(memory_format=torch.channels_last_3d) for part in parts], dim=1)
+    alike = [part.to(parts[0].dtype, memory_format=torch.channels_last_3d) for part in parts]
+    return torch.cat(alike, dim=1)
 
 
 def doubled(features: Tensor) -> Tensor:

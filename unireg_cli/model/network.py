@@ -81,7 +81,7 @@ class Level(nn.Module):
         """
         similarity = correlation(fixed, moved, self.neighbours)
         nearest = self.match(similarity)
-        known = [fixed, moved, asked, similarity, nearest.to(fixed.dtype)]
+        known = [fixed, moved, asked, similarity, nearest]
         if self.from_coarser is not None and coarser is not None:
             known.append(doubled(self.from_coarser(coarser)))
         state = activate(self.enter(joined(known), condition))
@@ -125,12 +125,12 @@ class Network(nn.Module):
             fixed, moving = features.match[level][0:1], features.match[level][1:2]
             shape = (fixed.shape[2], fixed.shape[3], fixed.shape[4])
             lattice = index_lattice(shape, device=fixed.device)
-            seen = torch.cat((moving, nn.functional.adaptive_avg_pool3d(asked[1:2], shape)), dim=1)
+            seen = joined((moving, nn.functional.adaptive_avg_pool3d(asked[1:2], shape)))
             if displacement is not None:
                 displacement = resize_displacement(displacement, shape)
                 seen = _moved(seen, displacement, lattice)
-            both = torch.cat((nn.functional.adaptive_avg_pool3d(asked[0:1], shape), seen[:, -1:]), dim=1)
-            velocity, state = self.levels[level](fixed, seen[:, :-1], both.to(fixed.dtype), state, condition)
+            both = torch.cat((nn.functional.adaptive_avg_pool3d(asked[0:1], shape).to(seen.dtype), seen[:, -1:]), dim=1)
+            velocity, state = self.levels[level](fixed, seen[:, :-1], both, state, condition)
             velocity = _smoothed(velocity, sigma, None if near is None else nn.functional.adaptive_avg_pool3d(near, shape)[0])
             velocities.append(velocity)
             step = exponential(velocity, self.settings.reach[level], _LARGEST_STEP, lattice)

@@ -92,11 +92,12 @@ def as_ask(condition: Condition, known: Vocabulary, device: torch.device | str =
 
 
 def gains_from_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster: on CUDA, and on CPUs with matrix tiles; measured slower on others."""
+    """Whether convolutions in bfloat16 are faster: on CUDA, and on CPUs with instructions for it (AVX-512 BF16, AMX); others imitate it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device.type == "cpu" and supported is not None and bool(supported())
+    # Private names of torch, so that a version without them falls back to float32.
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(supported() for supported in known if supported is not None)
 
 
 def predict(

@@ -27,7 +27,7 @@ def sample_index(volume: Tensor, index_xyz: Tensor, *, border: bool = True) -> T
     depth, height, width = volume.shape[1:]
     # A single-voxel axis has no slope: any coordinate reads that voxel, and the division below stays finite.
     scale = index_xyz.new_tensor([2.0 / max(n - 1, 1) for n in (width, height, depth)])
-    return sample_normalised(volume, index_xyz * scale - 1.0, border=border)
+    return sample_normalised(volume, (index_xyz * scale).sub_(1.0), border=border)
 
 
 def sample_normalised(volume: Tensor, position: Tensor, *, border: bool = True) -> Tensor:
@@ -48,8 +48,12 @@ def sample_normalised(volume: Tensor, position: Tensor, *, border: bool = True) 
 
 def inside_buffer(index_xyz: AnyArray, size: tuple[int, int, int]) -> AnyArray:
     """ITK's test: a continuous index is inside an image if it lies within half a voxel of its voxel centres. (..., 3) -> (...)."""
-    upper = np.asarray(size, float) - 0.5
-    return np.asarray(((index_xyz >= -0.5) & (index_xyz < upper)).all(axis=-1))
+    inside = np.ones(index_xyz.shape[:-1], dtype=bool)
+    # Axis by axis: numpy's all() over a last axis of three takes three times as long.
+    for axis, count in enumerate(size):
+        part = index_xyz[..., axis]
+        inside &= (part >= -0.5) & (part < count - 0.5)
+    return inside
 
 
 def index_lattice(shape: tuple[int, int, int], *, device: torch.device | str = "cpu") -> Tensor:
