@@ -75,9 +75,10 @@ class Convolution(nn.Module):
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Before the nonlinearity."""
         change = None if self.modulation is None or condition is None else self.modulation(condition)
+        found: Tensor = self.convolution(features, change if self.norm is None else None)
         if self.norm is None:
-            return self.convolution(features, change)
-        found: Tensor = self.norm(self.convolution(features))
+            return found
+        found = self.norm(found)
         return found if change is None else modulated(found, *change)
 
 

@@ -125,13 +125,13 @@ class Network(nn.Module):
             fixed, moving = features.match[level][0:1], features.match[level][1:2]
             shape = (fixed.shape[2], fixed.shape[3], fixed.shape[4])
             lattice = index_lattice(shape, device=fixed.device)
-            seen = joined((moving, nn.functional.adaptive_avg_pool3d(asked[1:2], shape)))
+            seen = joined((moving, _pooled(asked[1:2], shape)))
             if displacement is not None:
                 displacement = resize_displacement(displacement, shape)
                 seen = _moved(seen, displacement, lattice)
-            both = torch.cat((nn.functional.adaptive_avg_pool3d(asked[0:1], shape).to(seen.dtype), seen[:, -1:]), dim=1)
+            both = torch.cat((_pooled(asked[0:1], shape).to(seen.dtype), seen[:, -1:]), dim=1)
             velocity, state = self.levels[level](fixed, seen[:, :-1], both, state, condition)
-            velocity = _smoothed(velocity, sigma, None if near is None else nn.functional.adaptive_avg_pool3d(near, shape)[0])
+            velocity = _smoothed(velocity, sigma, None if near is None else _pooled(near, shape)[0])
             velocities.append(velocity)
             step = exponential(velocity, self.settings.reach[level], _LARGEST_STEP, lattice)
             displacement = step if displacement is None else compose(displacement, step, lattice)
@@ -152,6 +152,11 @@ class Network(nn.Module):
 def surroundings(belief: Tensor) -> Tensor:
     """1 in and next to where a structure is believed to be (D, H, W), falling to 0 over a few voxels."""
     return (2 * gaussian(belief, (_AROUND,) * 3)).clamp(max=1.0)
+
+
+def _pooled(belief: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Means over the voxels of a coarser lattice; on its own lattice ``belief`` as it is."""
+    return belief if belief.shape[2:] == shape else nn.functional.adaptive_avg_pool3d(belief, shape)
 
 
 def _smoothed(velocity: Tensor, sigma: float, near: Tensor | None) -> Tensor:
