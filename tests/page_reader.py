@@ -107,7 +107,8 @@ def run_in_chromium(page: Path, folder: Path, probe: str = "") -> str:
     words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
     words += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom", copy.as_uri()]
     environment = {**os.environ, "HOME": str(folder)}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment, check=True)
+    # Chromium writes UTF-8 whatever the locale is.
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=120, env=environment, check=True)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert not console, "\n".join(console)
     return done.stdout

@@ -126,9 +126,9 @@ def claim(root: Path, name: str, title: str) -> str:
     script = root / "examples" / "claims" / f"{name}.py"
     if not (script.parent / "results" / f"{ROWS.get(name, name)}.csv").is_file():
         return f"{head}\n\n{NOT_YET}"
-    # The width that tables are cut at must not depend on the terminal.
-    environment = {**os.environ, "COLUMNS": "160"}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment, cwd=root)
+    # Neither the width that tables are cut at nor the letters may depend on the terminal.
+    environment = {**os.environ, "COLUMNS": "160", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, encoding="utf-8", check=False, env=environment, cwd=root)
     lines = [line.rstrip() for line in done.stdout.splitlines() if not line.startswith("picture:")]
     picture = script.parent / "results" / f"{name}.png"
     shown = f"\n\n![{title}]({_claim_picture(name)})" if picture.is_file() else ""
