@@ -13,6 +13,7 @@ from unireg_cli.errors import UsageError
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.settings import NetworkSettings
 
+LEARNERS = ("registration", "segmentation")
 RELATIVE = "a path; in a TOML it is relative to the TOML's folder"
 PathText = Annotated[str, RELATIVE]
 
@@ -67,6 +68,8 @@ class Source:
     overlap: float = 1.0
     roughness: float = 1.0
     unused: tuple[str, ...] = ()
+    segmented: bool = True
+    """Whether the segmenter learns its labels; if not, its images show it what is none of the structures of other regions."""
     tune: bool | None = None
     """Whether its held-out scans help to choose the best weights; not given: if it has images."""
     limit: int | None = None
@@ -158,6 +161,35 @@ class Passes:
 
 
 @dataclass(frozen=True, slots=True)
+class Segmenting:
+    """How the segmenter is taught: one scan a step, in a box of so many voxels of a lattice of ``voxels`` for the whole image.
+
+    Painted images are none of its business. Views are wider than those of pairs: ``angle`` in degrees, ``scale`` as a share,
+    ``shift`` and ``bend`` as a share of the extent, ``bent`` how often. ``strangers`` are so many structures of other regions that it must not see.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+
+    weight: float = 1.0
+    voxels: tuple[int, int] = (700_000, 1_600_000)
+    box: int = 800_000
+    angle: float = 15.0
+    scale: float = 0.2
+    shift: float = 0.05
+    bend: float = 0.04
+    bent: float = 0.5
+    strangers: int = 12
+
+    def __post_init__(self) -> None:
+        _require_numbers(self, ("weight", "angle", "scale", "shift", "bend"), 0)
+        _require_numbers(self, ("bent",), 0, 1)
+        _require_numbers(self, ("box", "strangers"), 1)
+        low, high = self.voxels
+        require(0 < low <= high, "voxels", "be two counts above 0 in order", (low, high))
+
+
+@dataclass(frozen=True, slots=True)
 class Optimiser:
     """AdamW with a linear warm-up and then a constant rate, or one that a cosine lowers to the last step.
 
@@ -207,6 +239,8 @@ class TrainConfig:
     seed: int = 0
     batch: int = 1
     """Examples per step and process."""
+    learns: tuple[str, ...] = LEARNERS[:1]
+    """What is taught: ``registration``, ``segmentation``, or both, an example of each at every step."""
     init: PathText = ""
     """Weights (NAME.safetensors) that the network and its average begin as; without, they begin at random."""
     smoothness: tuple[float, float] = (0.5, 0.5)
@@ -225,6 +259,7 @@ class TrainConfig:
     losses: Losses = field(default_factory=Losses)
     asking: Asking = field(default_factory=Asking)
     passes: Passes = field(default_factory=Passes)
+    segmenting: Segmenting = field(default_factory=Segmenting)
     optimiser: Optimiser = field(default_factory=Optimiser)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -235,6 +270,7 @@ class TrainConfig:
         require(bool(self.licence.strip()), "licence", "be a text", self.licence)
         _require_numbers(self, ("seed",), 0)
         _require_numbers(self, ("steps", "batch", "most_structures", "points", "tune_every", "save_every", "log_every"), 1)
+        require(bool(self.learns) and set(self.learns) <= set(LEARNERS), "learns", f"be of {', '.join(LEARNERS)}", self.learns)
         require(all(0 <= part <= 1 for part in self.smoothness), "smoothness", "be two numbers from 0 to 1", self.smoothness)
         require(self.device in ("auto", "cpu", "cuda"), "device", "be auto, cpu or cuda", self.device)
         require(self.precision in ("auto", "float32", "bfloat16"), "precision", "be auto, float32 or bfloat16", self.precision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from trainer.config import Optimiser, TrainConfig
 from trainer.distributed import Team
 from trainer.pool import Pool, draw_example
 from trainer.sampling import Gallery
+from trainer.segmenting import classes_of, draw_sight, segmentation_dice, segmentation_loss
 from trainer.step import draw_request, measure_loss
-from trainer.tune import TuneResult, evaluate
+from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
 from unireg_cli.model.adapter import CONDITIONAL
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network
@@ -99,18 +100,25 @@ def step_generator(seed: int, step: int, example: int = 0) -> torch.Generator:
 
 def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Gallery, compute: Compute, team: Team) -> list[Row]:
     """One step; a row for each example that this process drew. Nothing is read back from the device here."""
-    weights = torch.tensor([pool.source.weight for pool in pools])
+    useful = ["registration" in config.learns or not pool.learn.painted for pool in pools]
+    weights = torch.tensor([pool.source.weight * use for pool, use in zip(pools, useful, strict=True)])
     rate = rate_at(state.step, config.steps, config.optimiser)
     state.optimiser.zero_grad(set_to_none=True)
     rows, total = [], torch.zeros((), device=compute.device)
     for number in range(team.rank * config.batch, (team.rank + 1) * config.batch):
         generator = step_generator(config.seed, state.step, number)
         place = int(torch.multinomial(weights, 1, generator=generator))
-        drawn = draw_example(pools[place], config, gallery, config.network.divisor, generator)
-        asked = draw_request(drawn, config.asking, config.passes, vocabulary(), generator)
-        example, request = compute.moved(drawn), compute.moved(asked)
-        with compute.autocast():
-            loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
+        loss, parts = torch.zeros((), device=compute.device), dict[str, Tensor]()
+        if "registration" in config.learns:
+            drawn = draw_example(pools[place], config, gallery, config.network.divisor, generator)
+            asked = draw_request(drawn, config.asking, config.passes, vocabulary(), generator)
+            example, request = compute.moved(drawn), compute.moved(asked)
+            with compute.autocast():
+                loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
+        if "segmentation" in config.learns and not pools[place].learn.painted:
+            found = _segmentation(state.network, pools[place], config, gallery, compute, generator)
+            loss = loss + config.segmenting.weight * (found["crossed"] + found["lost"])
+            parts = {**parts, **found, "loss": loss}
         loss = loss / (config.batch * team.size)
         loss.backward()  # type: ignore[no-untyped-call]
         total = total + loss.detach()
@@ -119,6 +127,17 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
     for row in rows:
         row.parts.update(norm=norm, skipped=skipped)
     return rows
+
+
+def _segmentation(
+    network: Network, pool: Pool, config: TrainConfig, gallery: Gallery, compute: Compute, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Losses of the segmenter on one scan of a source."""
+    assert network.segmenter is not None  # the config was checked
+    sight = compute.moved(draw_sight(pool.learn, config.segmenting, config.augmentation, gallery, config.network.divisor, generator))
+    classes = classes_of(pool.learn, config.network.segmented, vocabulary())
+    with compute.autocast():
+        return segmentation_loss(network.segmenter, sight, classes, config.segmenting.strangers, generator)
 
 
 def descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
@@ -149,10 +168,14 @@ def pool_names(pools: list[Pool]) -> list[str]:
 
 def helps_to_choose(pool: Pool) -> bool:
     """Whether a source has a tune split to look at; label maps have no images of their own."""
-    return pool.source.tune is not False and not pool.tune.painted and bool(pool.tune_pairs())
+    there = pool.source.tune is not False and bool(pool.tune.scans) and not pool.tune.painted
+    # Without aligned pairs, scans are looked at one by one.
+    return there and bool(pool.tune_pairs() or not pool.learn_affines)
 
 
-def tune(state: State, pools: list[Pool], gallery: Gallery, stopped: Callable[[], bool] = lambda: False) -> dict[str, TuneResult] | None:
+def tune(
+    state: State, pools: list[Pool], config: TrainConfig, gallery: Gallery, stopped: Callable[[], bool] = lambda: False
+) -> dict[str, TuneResult] | None:
     """The averaged weights on the tune split of every source that has one, on the CPU; None if ``stopped`` in between."""
     network = Network(state.network.settings)
     network.load_state_dict(state.average)
@@ -161,7 +184,15 @@ def tune(state: State, pools: list[Pool], gallery: Gallery, stopped: Callable[[]
     for name, pool in zip(pool_names(pools), pools, strict=True):
         if stopped():
             return None
-        if helps_to_choose(pool):
+        if not helps_to_choose(pool):
+            continue
+        result = NOTHING_SEEN
+        if "registration" in config.learns:
             pairs, voxels = pool.tune_pairs(), pool.source.voxels[1]
-            results[name] = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=voxels)
+            result = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=voxels)
+        if "segmentation" in config.learns and network.segmenter is not None:
+            classes = classes_of(pool.tune, config.network.segmented, vocabulary())
+            found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, config.segmenting.voxels[1], config.network.divisor)
+            result = replace(result, segmented=found)
+        results[name] = result
     return results

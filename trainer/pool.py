@@ -49,8 +49,8 @@ class Pool:
         return [(key, mode) for key, mode in kinds if mode is self.tune.mode]
 
 
-def load_pool(source: Source, base: Path, cache: Path, seed: int) -> Pool:
-    """Read a source and align its pairs (from ``cache`` where they are there).
+def load_pool(source: Source, base: Path, cache: Path, seed: int, *, pairs: bool = True) -> Pool:
+    """Read a source and, unless it is needed scan by scan only, align its ``pairs`` (from ``cache`` where they are there).
 
     Raises:
         InputError: a data set that cannot be read, or with too few people to make a pair.
@@ -61,14 +61,16 @@ def load_pool(source: Source, base: Path, cache: Path, seed: int) -> Pool:
         data = read_dataset(base / source.path, unused=source.unused, limit=source.limit)
     # Nothing is chosen on label maps, so none of them has to be kept back.
     learn, tune = (data, data.subset([])) if data.painted else split(data)
-    pairs = choose_pairs(learn, source.partners, seed)
     if not pairs:
+        return Pool(source, learn, tune, {}, {})
+    chosen = choose_pairs(learn, source.partners, seed)
+    if not chosen:
         raise InputError(
             f"{data.name}: too few people; {len(tune.scans)} scans are kept for choosing and the {len(learn.scans)} left to learn "
             "from make no pair; list more scans, or pairs of one person as training_paired_images"
         )
     tune_affines = prealign(tune, choose_pairs(tune, 1, seed), cache)
-    return Pool(source, learn, tune, prealign(learn, pairs, cache), tune_affines)
+    return Pool(source, learn, tune, prealign(learn, chosen, cache), tune_affines)
 
 
 def phantom_dataset(kinds: Sequence[str], count: int, spacing: float, seed: int) -> DataSet:

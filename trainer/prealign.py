@@ -14,6 +14,7 @@ from unireg_cli.registration.alignment import View, align
 from unireg_cli.registration.starts import candidates
 from unireg_cli.similarity.measure import measure
 from unireg_cli.spatial import Affine
+from unireg_cli.spatial.affine import fit_affine
 from unireg_cli.types import FloatArray, Similarity, Start, TransformKind
 
 Key = tuple[int, int]
@@ -33,20 +34,13 @@ def choose_pairs(data: DataSet, partners: int, seed: int) -> list[Key]:
 
 
 def align_by_labels(fixed: Scan, moving: Scan, count: int) -> Affine:
-    """Fixed -> moving affine (LPS mm) that brings the centres of common structures together: for label maps without images.
-
-    Least squares, pulled towards a pure shift as strongly as if the structures lay a few centimetres apart in every direction.
-    """
+    """Fixed -> moving affine (LPS mm) that brings the centres of common structures together: for label maps without images."""
     first, second = _centres(fixed, count), _centres(moving, count)
     common = sorted(first.keys() & second.keys())
     if not common:
         return Affine.identity()
     here, there = (np.stack([centres[k] for k in common]) for centres in (first, second))
-    middle, target = here.mean(axis=0), there.mean(axis=0)
-    spread = here - middle
-    pull = _PULL_MM**2 * np.eye(3)
-    linear = np.linalg.solve(spread.T @ spread + pull, spread.T @ (there - target) + pull).T
-    return Affine.from_parts(linear, target - middle, middle)
+    return fit_affine(here, there, _PULL_MM)
 
 
 def _centres(scan: Scan, count: int) -> dict[int, FloatArray]:

@@ -21,7 +21,7 @@ from trainer.journal import Journal, means, read_back
 from trainer.loop import Row, State, helps_to_choose, new_state, pool_names, train_step, tune
 from trainer.pool import Pool, load_pool
 from trainer.sampling import Gallery
-from trainer.start import begin
+from trainer.start import begin, settled
 from trainer.stopping import Stop, stop_signals
 from trainer.tune import TuneResult
 from unireg_cli.errors import UniregError, UsageError
@@ -73,13 +73,14 @@ def run(config: TrainConfig, *, resume: bool = False, progress: Progress = _sile
     if checkpoint.exists() and not resume:
         raise UsageError(f"{output} holds a run already; go on with --resume, or name another --output")
     compute = choose_compute(config.device, config.precision, team.local_rank)
+    pools = _load(config, progress, team)
+    config = settled(config, pools)
     if checkpoint.exists():
         state = new_state(config, compute.device)
         _warn_of_changes(restore(state, checkpoint), as_toml(config))
         logger.info("going on after step %d", state.step)
     else:
         state = begin(config, compute.device)
-    pools = _load(config, progress, team)
     if team.first:
         _prepare(output, config)
     team.wait()
@@ -103,7 +104,7 @@ def _load(config: TrainConfig, progress: Progress, team: Team) -> list[Pool]:
         team.wait()
     pools = []
     for count, source in enumerate(config.sources, 1):
-        pool = load_pool(source, Path(), Path(config.cache), config.seed)
+        pool = load_pool(source, Path(), Path(config.cache), config.seed, pairs="registration" in config.learns)
         if source.tune and not helps_to_choose(pool):
             raise UsageError(f"{source.path}: tune is true, but its held-out scans have no images or make no pair; leave tune out")
         pools.append(pool)
@@ -223,7 +224,7 @@ class _Run:
         state = self.state
         if self.team.first:
             with self.compute.autocast():
-                results = tune(state, self.pools, self.gallery, lambda: self.stop.number != 0)
+                results = tune(state, self.pools, self.config, self.gallery, lambda: self.stop.number != 0)
             if results is None:
                 return
             if results:
@@ -237,8 +238,8 @@ class _Run:
         self.state.results = {name: asdict(result) for name, result in results.items()}
         for name, result in results.items():
             logger.info(
-                "tune %s: Dice %.4f (affine %.4f), folding %.3f %%, SDlogJ %.3f, asked-for structures %+.4f",
-                *(name, result.dice, result.dice_affine, result.folding_percent, result.sdlogj, result.asked_gain),
+                "tune %s: Dice %.4f (affine %.4f), folding %.3f %%, SDlogJ %.3f, asked-for structures %+.4f, segmentation %.4f",
+                *(name, result.dice, result.dice_affine, result.folding_percent, result.sdlogj, result.asked_gain, result.segmented),
             )
         better = score > self.state.best
         praise = ", the best so far" if better else ""

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.loop import State, new_state
+from trainer.pool import Pool
+from trainer.segmenting import segmentable
 from unireg_cli.errors import UsageError
 from unireg_cli.io.weights import read_weights
 from unireg_cli.model.network import build_network
 from unireg_cli.model.settings import NetworkSettings
 
 
+def settled(config: TrainConfig, pools: Sequence[Pool]) -> TrainConfig:
+    """The config with the structures that its segmenter is for: those of the weights it begins as, or all that it is taught.
+
+    Raises:
+        WeightsError: weights to begin with that are missing or damaged.
+        UsageError: no source has labels on real images.
+    """
+    network = config.network
+    if network.segmented:
+        return config
+    given = read_weights(Path(config.init)).config["network"].get("segmented", []) if config.init else []
+    learned = [pool.learn for pool in pools if "segmentation" in config.learns and pool.source.segmented]
+    ids = tuple(given) or segmentable(learned)
+    if not ids and "segmentation" in config.learns:
+        raise UsageError("learns: no source has labels on real images that segmentation could be learned from; leave it out")
+    return replace(config, network=replace(network, segmented=ids))
+
+
 def begin(config: TrainConfig, device: torch.device) -> State:
     """A state before its first step; ``config.init`` gives the weights and their average, the optimiser is new.
+
+    Weights without a segmenter may be begun with where one is to be taught: it begins as the registration's encoder.
 
     Raises:
         WeightsError: weights that are missing, damaged or foreign.
@@ -27,17 +51,30 @@ def begin(config: TrainConfig, device: torch.device) -> State:
         return state
     file = read_weights(Path(config.init))
     _require_same_sizes(config, build_network(file.config["network"], file.tensors, config.init).settings)
-    state.network.load_state_dict(file.tensors)
-    for name, tensor in state.average.items():
-        tensor.copy_(file.tensors[name])
+    tensors = {**state.network.state_dict(), **file.tensors}
+    if state.network.segmenter is not None and not file.config["network"]["segmented"]:
+        tensors |= as_segmenter(file.tensors, config.network.segmented)
+    state.network.load_state_dict(tensors)
+    for name, tensor in tensors.items():
+        state.average[name].copy_(tensor)
     state.origin = {"name": file.name, "sha256": file.sha256, "step": file.config["step"], "trained": file.config["trained"]}
     # They are looked at before the first step: what the run keeps is no worse than what it was given.
     state.tuned = -1
     return state
 
 
+def as_segmenter(tensors: Mapping[str, Tensor], segmented: Sequence[int]) -> dict[str, Tensor]:
+    """A segmenter that begins as the registration's encoder and finder."""
+    encoder = {f"segmenter.{name}": tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    rows = torch.tensor(segmented)
+    queries = torch.cat((tensors["finder.fine"][rows], tensors["finder.context"][rows]), dim=1)
+    return {**encoder, "segmenter.queries": queries, "segmenter.bias": tensors["finder.bias"][rows]}
+
+
 def _require_same_sizes(config: TrainConfig, found: NetworkSettings) -> None:
     pairs = [(entry.name, getattr(config.network, entry.name), getattr(found, entry.name)) for entry in fields(NetworkSettings)]
+    if not found.segmented:
+        pairs = [pair for pair in pairs if pair[0] != "segmented"]
     other = [f"{name} is {of_file!r}, the config says {of_config!r}" for name, of_config, of_file in pairs if of_config != of_file]
     if other:
         raise UsageError(f"init {config.init}: its network is another one: {'; '.join(other)}; set [network] as these weights have it")

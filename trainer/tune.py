@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,18 +38,26 @@ _PRICE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TuneResult:
-    """Means over the pairs of one set. ``asked_gain``: Dice of a structure when asked for less that when all are; NaN if not looked at."""
+    """Means over the pairs of one set, NaN if not looked at.
+
+    ``asked_gain``: Dice of a structure when asked for less that when all are; ``segmented``: Dice of the segmenter's own maps.
+    """
 
     dice_affine: float
     dice: float
     folding_percent: float
     sdlogj: float
     asked_gain: float
+    segmented: float = math.nan
 
     @property
     def score(self) -> float:
-        """What weights are chosen by: overlap less the price of its roughness."""
-        return self.dice - _PRICE * self.sdlogj
+        """What weights are chosen by: overlap less the price of its roughness, plus the segmenter's overlap; as far as it was seen."""
+        parts = [part for part in (self.dice - _PRICE * self.sdlogj, self.segmented) if not math.isnan(part)]
+        return sum(parts) if parts else math.nan
+
+
+NOTHING_SEEN = TuneResult(*[math.nan] * 5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -131,3 +131,12 @@ def test_rounding_noise_in_the_direction_is_accepted() -> None:
 def test_matrix_with_a_zero_column_is_refused() -> None:
     with pytest.raises(GeometryError, match="zero column"):
         Grid.from_matrix((5, 5, 5), np.diag([1.0, 0.0, 1.0, 1.0]))
+
+
+def test_an_upright_grid_has_the_same_voxels_and_runs_towards_l_a_and_s(grid: Grid) -> None:
+    found = grid.upright()
+    # Each column's largest part lies on its own axis; in LPS, what runs to the front is negative.
+    assert np.abs(found.cosines).argmax(axis=0).tolist() == [0, 1, 2] and (np.diag(found.cosines) * [1, -1, 1]).min() > 0.5
+    before, after = (np.sort(np.round(one.points_lps().reshape(-1, 3), 6), axis=0) for one in (grid, found))
+    assert np.allclose(before, after, rtol=0, atol=1e-6)
+    assert found.upright() == found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.augmentation import Augmentation
-from trainer.config import Asking, Losses, Optimiser, Passes, Source, TrainConfig
+from trainer.config import Asking, Losses, Optimiser, Passes, Segmenting, Source, TrainConfig
 from trainer.config_file import as_toml, changed_keys, read_config, write_config
 from trainer.synthesis import Intensity
 from unireg_cli.errors import InputError, UsageError
@@ -27,18 +27,20 @@ def everything_changed(folder: Path) -> TrainConfig:
     sizes = {"encoder": (8, 16), "match": (4, 8), "decoder": (8, 16), "reach": (0.5, 1.5), "neighbours": (7, 7)}
     first = Source(
         *(str(folder / "a" / "dataset.json"), (), 3, 2.5, 0.1, (10, 20), 0.15, (30, 40), 7, 0.25, 0.5, 0.75, 0.2, 0.3, 0.4),
+        segmented=False,
         tune=False,
         unused=('with "quotes"', "back\\slash", "ünïcode \x7f\n", *(f"a rather long name of a label {n}" for n in range(6))),
         limit=4,
     )
     return TrainConfig(
         (first, Source(phantoms=("torso",))),
-        *("own-1.0", "mine", 7, 3, 2, str(folder / "base.safetensors"), (0.25, 0.75), 5, 6, 8, 9, 10),
+        *("own-1.0", "mine", 7, 3, 2, ("segmentation",), str(folder / "base.safetensors"), (0.25, 0.75), 5, 6, 8, 9, 10),
         *("cpu", "float32", str(folder / "c"), str(folder / "o")),
-        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4),
+        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4, segmented=(1, 2)),
         losses=Losses(*(0.01 * n for n in range(1, 12))),
         asking=Asking(0.3, 0.1, most=2, finder_structures=5),
         passes=Passes(0.1, (1, 2), (3, 4), 0.2),
+        segmenting=Segmenting(0.5, (5, 6), 7, *(0.11 * n for n in range(1, 6)), 3),
         optimiser=Optimiser(1e-05, 2.0, 3e-7, 4, "cosine", 6, 0.5, 0.75, 0.5),
         augmentation=Augmentation(*(0.1 * n for n in range(1, 10)), intensity=Intensity(gamma=(-0.1, 1 / 3), inversion=0.0)),
     )
@@ -52,7 +54,7 @@ def test_nothing_is_lost_on_the_way_to_a_file_and_back(tmp_path: Path, path: Pat
     config = everything_changed(tmp_path)
     unchanged = TrainConfig((Source("x"),))
     assert same_fields(config, unchanged) == []
-    for part in ("network", "losses", "asking", "passes", "optimiser", "augmentation"):
+    for part in ("network", "losses", "asking", "passes", "segmenting", "optimiser", "augmentation"):
         assert same_fields(getattr(config, part), getattr(unchanged, part)) in ([], ["vocabulary"], ["schedule"])
     write_config(config, path)
     assert read_config(path) == config

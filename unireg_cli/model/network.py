@@ -14,6 +14,7 @@ from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead
 from unireg_cli.model.encoder import Encoder, Features, Finder
 from unireg_cli.model.layers import Convolution, Match, Pointwise, Residual, activate, correlation, doubled, joined
+from unireg_cli.model.segmenter import Segmenter
 from unireg_cli.model.settings import NetworkSettings
 from unireg_cli.spatial.filters import gaussian, resize_displacement
 from unireg_cli.spatial.sampling import index_lattice, sample_index
@@ -99,6 +100,7 @@ class Network(nn.Module):
         self.known = vocabulary()
         self.encoder = Encoder(settings)
         self.finder = Finder(settings)
+        self.segmenter = Segmenter(settings) if settings.segmented else None
         self.conditions = ConditionEncoder(settings)
         self.levels = nn.ModuleList(Level(settings, level) for level in range(settings.levels))
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -29,6 +29,8 @@ class NetworkSettings:
     condition: int = 64
     embedding: int = 32
     hidden: int = 8
+    segmented: tuple[int, ...] = ()
+    """Ids of the structures that it tells apart in an image; none for a network without a segmenter."""
 
     def __post_init__(self) -> None:
         lengths = {len(entry) for entry in (self.encoder, self.match, self.decoder, self.reach, self.neighbours)}
@@ -38,6 +40,8 @@ class NetworkSettings:
             raise WeightsError(f"network settings: sizes must be positive, found {self}")
         if not all(0 < entry < math.inf for entry in self.reach):
             raise WeightsError(f"network settings: reach must be positive numbers, found {self.reach}")
+        if any(not 0 <= id < self.vocabulary for id in self.segmented):
+            raise WeightsError(f"network settings: segmented must be ids below {self.vocabulary}, found {self}")
         if not set(self.neighbours) <= {7, 27}:
             raise WeightsError(f"network settings: neighbours must be 7 or 27, found {self.neighbours}")
 

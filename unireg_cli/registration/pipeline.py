@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,12 +16,22 @@ from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
 from unireg_cli.registration.finish import finish_field
 from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, similarities
+from unireg_cli.registration.maps import StructureMaps, brought_together, map_structures
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on, predict
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
+from unireg_cli.registration.pull import MapPull, Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
-from unireg_cli.registration.schedule import network_alone, network_smoothness, refinement_steps, settling_width, stiffness
+from unireg_cli.registration.schedule import (
+    map_levels,
+    map_strength,
+    network_alone,
+    network_smoothness,
+    refinement_steps,
+    settling_width,
+    stiffness,
+)
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
 from unireg_cli.registration.steering import Guide, Steering, make_guide
@@ -61,6 +72,15 @@ class Aligned:
     steering: Steering | None
     moving: Image
     stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a pair before its refinement: the network's displacement and structure maps, and the user's own guides."""
+
+    prediction: Prediction | None
+    maps: StructureMaps | None
+    guide: Guide | None
 
 
 def register_images(
@@ -146,10 +166,11 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
     with torch.inference_mode():
         if settings.transform is not TransformKind.DEFORMABLE:
             return _linear_result(aligned, watch)
-        prediction = None
+        prediction = maps = None
         if network is not None:
             with watch.stage("predict"):
                 progress("predict", 0, 1)
+                aligned, maps = _map(network, aligned, settings)
                 prediction = _predict(network, aligned, settings)
                 if not network_alone(settings) and not _helps(prediction, aligned):
                     prediction = None
@@ -157,7 +178,7 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
         if aligned.steering is not None:
             known = vocabulary() if network is None else network.known
             guide = make_guide(aligned.steering, aligned.fixed, aligned.moving, settings.anatomy, known, aligned.later)
-        return _deform(aligned, prediction, guide, settings, watch, progress)
+        return _deform(aligned, Known(prediction, maps, guide), settings, watch, progress)
 
 
 def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
@@ -186,6 +207,23 @@ def _predict(network: Network, aligned: Aligned, settings: Settings) -> Predicti
     return replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
 
 
+def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
+    """Where the network believes structures to be, unless the user knows it better, and the affine that this brings."""
+    if network.segmenter is None or (aligned.steering is not None and aligned.steering.segmentations is not None):
+        return aligned, None
+    pair, asked = aligned.pair, network.known.resolve(settings.anatomy)
+    favoured = () if asked.everything else tuple(asked.structures)
+    look = partial(map_structures, network, pair.fixed, pair.moving, body_box(pair.foreground > 0), asked=favoured)
+    maps = look(affine=aligned.affine)
+    better = None if maps is None else brought_together(maps, aligned.affine)
+    if better is not None:
+        affine, pair.decisions["affine"] = better
+        aligned, maps = replace(aligned, affine=affine), look(affine=affine)
+    names = [] if maps is None else [network.known.name_of(id) for id in maps.structures]
+    pair.decisions["structures"] = f"{len(names)} seen in both images{': ' if names else ''}{', '.join(names)}"
+    return aligned, maps
+
+
 def _helps(prediction: Prediction, aligned: Aligned) -> bool:
     """Whether the images are so much more alike than under the affine alone that a refinement should start from the prediction."""
     pair, grid = aligned.pair, coarser(aligned.fixed.grid, JUDGE_VOXELS)
@@ -196,19 +234,19 @@ def _helps(prediction: Prediction, aligned: Aligned) -> bool:
     return helps
 
 
-def _deform(
-    aligned: Aligned, prediction: Prediction | None, guide: Guide | None, settings: Settings, watch: Stopwatch, progress: Progress
-) -> Registration:
+def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch, progress: Progress) -> Registration:
     """The deformable part: refine, finish, judge."""
     fixed, pair, affine, later = aligned.fixed, aligned.pair, aligned.affine, aligned.later
+    prediction, guide = known.prediction, known.guide
     with watch.stage("refine"):
         if guide is None and prediction is not None and network_alone(settings):
-            network_grid, displacement, report = prediction.grid, prediction.displacement, _report(settings, 1.0, [], None, network=True)
+            network_grid, report = prediction.grid, _report(settings, 1.0, [], None, network=True)
+            displacement = _laid_together(pair, affine, prediction, known.maps, settings)
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
             network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
             pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
-            displacement, report = _refined(pair, affine, network_grid, prediction, guide, settings, progress)
+            displacement, report = _refined(pair, affine, network_grid, known, settings, progress)
     with watch.stage("finish"):
         progress("finish", 0, 3)
         warnings = list(guide.notes) if guide is not None else []
@@ -242,20 +280,25 @@ def _deform(
     )
 
 
+def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps: StructureMaps | None, settings: Settings) -> Tensor:
+    """The prediction with its own structure maps laid onto each other: nothing but the network has a say."""
+    if maps is None:
+        return prediction.displacement
+    levels = map_levels(prediction.grid, settings)
+    pull = partial(MapPull, maps, before=prediction.on, strength=map_strength(settings))
+    found = refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, prediction.on, pull)
+    return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
+
+
 def _refined(
-    pair: Prepared,
-    affine: Affine,
-    grid: Grid,
-    prediction: Prediction | None,
-    guide: Guide | None,
-    settings: Settings,
-    progress: Progress,
+    pair: Prepared, affine: Affine, grid: Grid, known: Known, settings: Settings, progress: Progress
 ) -> tuple[Tensor, SteeringReport]:
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
+    prediction, guide = known.prediction, known.guide
     stiff = stiffness(settings, after_network=prediction is not None and guide is None)
     levels = plan_levels(grid, refinement_steps(settings, network=prediction is not None, steered=guide is not None), stiff - 0.5)
     before = _before(pair, affine, prediction, guide)
-    pull = None if guide is None else guide.pull(affine, before, pair.fixed.values.device)
+    pull = _pull(known, affine, before, settings, pair.fixed.values.device)
     # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
     segmented = guide is not None and guide.structures is not None
     fixed, attention = (pair.fixed, None) if segmented else attend(pair.fixed, prediction)
@@ -264,6 +307,16 @@ def _refined(
     if before is not None:
         displacement = compose(before(grid), displacement)
     return displacement, _report(settings, stiff, levels, attention, network=prediction is not None, steered=guide is not None)
+
+
+def _pull(known: Known, affine: Affine, before: Before | None, settings: Settings, device: torch.device) -> Callable[[Grid], Pull] | None:
+    """Everything but the images that moves the refinement; None if there is nothing."""
+    makers: list[Callable[[Grid], Pull]] = []
+    if known.maps is not None:
+        makers.append(partial(MapPull, known.maps, before=before, strength=map_strength(settings)))
+    if known.guide is not None:
+        makers.append(known.guide.pull(affine, before, device))
+    return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None
 
 
 def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide: Guide | None) -> Before | None:

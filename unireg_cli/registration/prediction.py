@@ -16,7 +16,7 @@ from unireg_cli.model.passes import Moved, repeat
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box, network_grid
 from unireg_cli.spatial import Affine, Grid
-from unireg_cli.spatial.drawing import draw
+from unireg_cli.spatial.drawing import draw, draw_channels
 from unireg_cli.spatial.filters import gaussian
 from unireg_cli.types import Mode
 
@@ -75,8 +75,8 @@ def displacement_on(displacement: Tensor, own: Grid, grid: Grid) -> Tensor:
     Edge values go on outside.
     """
     ratio = np.asarray(own.spacing) / np.asarray(grid.spacing)
-    parts = [draw(part, own, grid, Affine.identity())[0] * float(r) for part, r in zip(displacement, ratio, strict=True)]
-    return torch.stack(parts)
+    drawn, _ = draw_channels(displacement, own, grid, Affine.identity())
+    return drawn * torch.from_numpy(ratio).to(drawn)[:, None, None, None]
 
 
 def as_ask(condition: Condition, known: Vocabulary, device: torch.device | str = "cpu") -> Ask:

@@ -94,6 +94,17 @@ class Scene:
         return value, torch.einsum("acdhw,cdhw->adhw", central_difference(moved), by_voxel)
 
 
+class Blank:
+    """A scale at which no image is looked at: only what pulls moves anything."""
+
+    def __init__(self, grid: Grid, device: torch.device) -> None:
+        self.lattice = index_lattice(grid.shape, device=device)
+
+    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+        """No similarity, no force; see :meth:`Scene.velocity`."""
+        return 0.0, torch.zeros_like(displacement)
+
+
 def plan_levels(grid: Grid, steps: tuple[int, ...], smoothness: float) -> list[Level]:
     """Scales from coarse to fine, voxels about ..., 4, 2 and 1 times the grid's smallest edge; ``steps`` coarsest first.
 
@@ -122,7 +133,7 @@ def refine(
     moving: View,
     affine: Affine,
     levels: list[Level],
-    measure: Measure,
+    measure: Measure | None,
     report: Callable[[int, int], None],
     before: Callable[[Grid], Tensor] | None = None,
     pull: Callable[[Grid], Pull] | None = None,
@@ -131,12 +142,14 @@ def refine(
 
     ``before`` gives a displacement b that is already known, on any grid; then moving(A(y + b(y))), y = x + u(x), is made like fixed(x).
     So the smoothing of each step acts on what the refinement adds, and does not wear away what it was given.
-    ``pull`` makes the force of the user's own guides at a scale, see :mod:`unireg_cli.registration.pull`.
+    ``pull`` makes the force of structure maps and of the user's own guides at a scale, see :mod:`unireg_cli.registration.pull`;
+    without a ``measure`` it is the only one.
     """
     total, done = sum(level.steps for level in levels), 0
     displacement = torch.zeros(3, *levels[0].grid.shape, device=fixed.values.device)
     for level in levels:
-        scene = Scene(fixed, moving, affine, level.grid, measure, before)
+        blank = Blank(level.grid, fixed.values.device)
+        scene = blank if measure is None else Scene(fixed, moving, affine, level.grid, measure, before)
         displacement = resize_displacement(displacement, level.grid.shape)
         for step in climb_level(scene, level, displacement, None if pull is None else pull(level.grid)):
             displacement = step
@@ -146,7 +159,7 @@ def refine(
     return displacement
 
 
-def climb_level(scene: Scene, level: Level, displacement: Tensor, pull: Pull | None = None) -> Iterator[Tensor]:
+def climb_level(scene: Scene | Blank, level: Level, displacement: Tensor, pull: Pull | None = None) -> Iterator[Tensor]:
     """The displacement after each step at one scale; ends early when the similarity stops rising.
 
     phi <- phi o (id + v), v scaled to a largest length that starts at one voxel and shrinks when a step overshoots:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unireg_cli.registration.alignment import coarser
 from unireg_cli.registration.prediction import settling
+from unireg_cli.registration.refinement import Level, Smoothing
 from unireg_cli.registration.settings import Settings
+from unireg_cli.spatial import Grid
 from unireg_cli.types import Effort, Mode
 
 # Most refinement steps per scale, coarsest first, by effort.
@@ -34,6 +37,25 @@ _INTRA_STIFFER = 1.2
 _SMOOTHER_BEFORE = {Mode.INTER: 0.5, Mode.INTRA: 0.0}
 _WIDER_BEFORE = {Mode.INTER: 0.6, Mode.INTRA: 0.0}
 _STIFFER_AFTER = {Mode.INTER: 1.2, Mode.INTRA: 2.0}
+
+
+# Where nothing but the network has a say, its structure maps are laid onto each other: voxels of a scale, about, and most steps there.
+_MAP_STEPS = ((60_000, 20), (400_000, 10))
+_MAP_SMOOTHING = Smoothing(2.0, 0.9)
+# How far a step brings structure maps towards each other, as a share of the way.
+_MAP_STRENGTH = {Mode.INTER: 0.8, Mode.INTRA: 0.4}
+
+
+def map_strength(settings: Settings) -> float:
+    """How strongly structure maps pull."""
+    return _MAP_STRENGTH[settings.mode]
+
+
+def map_levels(grid: Grid, settings: Settings) -> list[Level]:
+    """Scales on which structure maps alone are laid onto each other, the last one no finer than ``grid``."""
+    strength = (0.5 + settings.smoothness) * (_INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0)
+    smoothing = Smoothing(strength * _MAP_SMOOTHING.velocity, strength * _MAP_SMOOTHING.field)
+    return [Level(coarser(grid, voxels) if voxels < grid.voxels else grid, steps, smoothing) for voxels, steps in _MAP_STEPS]
 
 
 def network_alone(settings: Settings) -> bool:

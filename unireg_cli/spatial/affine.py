@@ -68,3 +68,18 @@ class Affine:
     def describe(self) -> str:
         """Kind in words for messages."""
         return f"affine (determinant {np.linalg.det(self.matrix[:3, :3]):.4f})"
+
+
+def fit_affine(fixed_lps: AnyArray, moving_lps: AnyArray, pull_mm: float, weights: AnyArray | None = None) -> Affine:
+    """The affine that brings points (N, 3) onto their partners with the least squares, N at least 1; LPS mm.
+
+    It is pulled towards a pure shift as strongly as if every direction held points of weight 1 at ``pull_mm`` from the middle: few points,
+    or points in one line, leave the rest as it is.
+    """
+    here, there = np.asarray(fixed_lps, np.float64), np.asarray(moving_lps, np.float64)
+    each = np.ones(len(here)) if weights is None else np.asarray(weights, np.float64)
+    middle, target = (np.average(points, axis=0, weights=each) for points in (here, there))
+    spread = (here - middle) * each[:, None]
+    pull = pull_mm**2 * np.eye(3)
+    linear = np.linalg.solve(spread.T @ (here - middle) + pull, spread.T @ (there - target) + pull).T
+    return Affine.from_parts(linear, target - middle, middle)

@@ -28,7 +28,15 @@ def map_lattice(lattice: Tensor, matrix: FloatArray) -> Tensor:
 
 
 def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine, displacement: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """``values`` (D, H, W) on ``grid`` pulled onto ``target`` through ``affine``, and where it is known (1) or outside (0).
+    """One image (D, H, W), see :func:`draw_channels`."""
+    found, known = draw_channels(values[None], grid, target, affine, displacement)
+    return found[0], known
+
+
+def draw_channels(
+    values: Tensor, grid: Grid, target: Grid, affine: Affine, displacement: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """``values`` (C, D, H, W) on ``grid`` pulled onto ``target`` through ``affine``, and where it is known (1) or outside (0).
 
     With a ``displacement`` u (3, D, H, W), voxels of the target, the image is read at affine(x + u(x)). Where the target is coarser
     the image is smoothed first to the target's voxel size. Outside the image edge values repeat.
@@ -41,7 +49,7 @@ def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine, displacement:
     if displacement is not None:
         lattice = lattice + displacement.permute(1, 2, 3, 0)
     index = map_lattice(lattice, matrix)
-    return sample_index(smooth[None], index)[0], known_inside(index, grid.size)
+    return sample_index(smooth, index), known_inside(index, grid.size)
 
 
 def known_inside(index_xyz: Tensor, size: tuple[int, int, int]) -> Tensor:

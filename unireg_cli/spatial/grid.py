@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -128,6 +129,25 @@ class Grid:
         spacing = self.extent_mm / counts
         offset = (spacing - np.asarray(self.spacing)) / 2
         return Grid.from_arrays(counts, spacing, np.asarray(self.origin) + self.cosines @ offset, self.cosines)
+
+    def upright(self) -> Grid:
+        """The same voxel centres with axes renumbered and reversed so that they run as nearly as they can towards L, A and S."""
+        cosines, best = self.cosines, None
+        for order in permutations(range(3)):
+            near = sum(abs(float(cosines[axis, order[axis]])) for axis in range(3))
+            if best is None or near > best[0] + 1e-9:
+                best = (near, order)
+        assert best is not None  # there are six orders
+        matrix = self.lps_from_index.copy()
+        origin = matrix[:3, 3].copy()
+        for axis, own in enumerate(best[1]):
+            column = self.lps_from_index[:3, own]
+            # In LPS only the second axis runs away from its goal.
+            backwards = (column[axis] < 0) == (axis != 1)
+            matrix[:3, axis] = -column if backwards else column
+            origin += (self.size[own] - 1) * column if backwards else 0.0
+        matrix[:3, 3] = origin
+        return Grid.from_matrix([self.size[own] for own in best[1]], matrix)
 
     def padded(self, low: Sequence[int], high: Sequence[int]) -> Grid:
         """``low``/``high`` voxels more at either end of each axis (x, y, z); negative numbers crop."""

@@ -1,0 +1,169 @@
+"""Structure maps of a pair, by a segmenter that knows structures by their brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scenes import cube
+from torch import Tensor, nn
+
+from unireg_cli.registration.alignment import View
+from unireg_cli.registration.maps import brought_together, map_structures
+from unireg_cli.registration.pull import MapPull
+from unireg_cli.registration.refinement import Level, Smoothing, refine
+from unireg_cli.spatial import Affine, Grid
+from unireg_cli.spatial.drawing import draw
+from unireg_cli.spatial.jacobian import index_determinant
+
+GRID = cube(32, 2.0)
+BODY = (0, 0, 0), (31, 31, 31)
+
+
+class ByBrightness(nn.Module):
+    """Structure k has brightness ``levels[k]``."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        super().__init__()
+        self.levels = torch.tensor(levels)
+        self.bias = torch.zeros(len(levels))
+
+    def forward(self, images: Tensor, _known: Tensor) -> Tensor:
+        return nn.functional.avg_pool3d(images, 2)
+
+    def logits(self, features: Tensor, structures: Tensor) -> Tensor:
+        found = 200 * (0.08 - (features - self.levels[structures][None, :, None, None, None]).abs())
+        return torch.cat((torch.zeros_like(found[:, :1]), found), dim=1)
+
+
+def network(*levels: float):  # type: ignore[no-untyped-def]
+    """A network with ids 10, 20, ... for these."""
+    ids = tuple(10 * (1 + k) for k in range(len(levels)))
+    return SimpleNamespace(segmenter=ByBrightness(levels), settings=SimpleNamespace(segmented=ids, divisor=4))
+
+
+def balls(grid: Grid, *balls: tuple[tuple[float, float, float], float, float]) -> View:
+    """Balls (centre mm, radius mm, brightness) on a dark ground."""
+    values = np.zeros(grid.shape, np.float32)
+    for centre, radius, level in balls:
+        values[np.linalg.norm(grid.points_lps() - np.asarray(centre), axis=-1) < radius] = level
+    return View(torch.from_numpy(values), grid)
+
+
+def middle(part: Tensor, grid: Grid) -> np.ndarray:
+    """Centre of mass, LPS mm."""
+    weight = part.clamp_min(0).numpy()[..., None]
+    return np.asarray((grid.points_lps() * weight).sum(axis=(0, 1, 2)) / weight.sum())
+
+
+FIXED = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((14.0, -4.0, 6.0), 10.0, 0.8)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_maps_lie_where_the_structures_are_on_an_upright_lattice(flipped: bool) -> None:
+    matrix = np.diag([-2.0, 2.0, 2.0, 1.0])
+    matrix[:3, 3] = 31, -31, -31
+    grid = Grid.from_matrix(GRID.size, matrix) if flipped else GRID
+    shift = Affine.from_parts(np.eye(3), np.array([6.0, 0.0, 0.0]), np.zeros(3))
+    moved = [(tuple(np.add(centre, (6, 0, 0))), radius, level) for centre, radius, level in FIXED]
+    maps = map_structures(network(0.4, 0.8, 1.5), balls(grid, *FIXED), balls(GRID, *moved), BODY, shift)
+    # Nothing has the third brightness.
+    assert maps is not None and maps.structures == (10, 20)
+    assert maps.fixed.shape == maps.moving.shape == (2, *maps.grid.shape) and np.allclose(maps.grid.cosines, np.diag([1, -1, 1]))
+    for channel, (centre, radius, _) in enumerate(FIXED):
+        # The rim of the brighter ball is as bright as the other one.
+        near = torch.from_numpy(np.linalg.norm(maps.grid.points_lps() - centre, axis=-1) < 1.3 * radius)
+        for side in (maps.fixed, maps.moving):
+            assert np.allclose(middle(side[channel] * near, maps.grid), centre, atol=0.6)
+            assert float(side[channel].amax()) > 0.99
+
+
+def test_an_affine_that_is_off_is_corrected_by_the_centres_of_the_structures() -> None:
+    places = [((-14.0, 4.0, -6.0), 0.25), ((12.0, -10.0, 8.0), 0.5), ((6.0, 14.0, -10.0), 0.75), ((-8.0, -14.0, 10.0), 1.0)]
+    truth = Affine.from_parts(np.diag([1.1, 0.95, 1.0]), np.array([7.0, -3.0, 2.0]), np.zeros(3))
+    fixed = balls(GRID, *[(centre, 7.0, level) for centre, level in places])
+    moving = balls(GRID, *[(tuple(truth.map(centre)), 7.0, level) for centre, level in places])
+    known = network(0.25, 0.5, 0.75, 1.0)
+    maps = map_structures(known, fixed, moving, BODY, Affine.identity())
+    assert maps is not None and len(maps.structures) == 4
+    better = brought_together(maps, Affine.identity())
+    assert better is not None and "centres of 4 structures" in better[1]
+    for centre, _ in places:
+        # The pull towards a shift, and rims that look like another ball, leave a part of it.
+        assert np.linalg.norm(better[0].map(centre) - truth.map(centre)) < 0.4 * np.linalg.norm(truth.map(centre) - centre)
+    after = map_structures(known, fixed, moving, BODY, better[0])
+    assert after is not None and after.agreement() > maps.agreement() + 0.2
+    # What is together already stays where it is.
+    same = map_structures(known, fixed, fixed, BODY, Affine.identity())
+    assert same is not None and same.agreement() == pytest.approx(1) and brought_together(same, Affine.identity()) is None
+
+
+def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
+    one = balls(GRID, FIXED[0])
+    assert map_structures(network(0.4, 0.8), balls(GRID, *FIXED), one, BODY, Affine.identity()).structures == (10,)  # type: ignore[union-attr]
+    small = balls(GRID, (FIXED[0][0], 7.0, 0.4))
+    assert map_structures(network(0.4, 0.8), balls(GRID, *FIXED), small, BODY, Affine.identity()) is None
+    untaught = SimpleNamespace(segmenter=None)
+    assert map_structures(untaught, one, one, BODY, Affine.identity()) is None  # type: ignore[arg-type]
+
+
+def test_what_was_not_asked_for_weighs_less() -> None:
+    view = balls(GRID, *FIXED)
+    maps = map_structures(network(0.4, 0.8), view, view, BODY, Affine.identity(), (20,), 0.25)
+    assert maps is not None
+    assert [round(float(part.amax()), 2) for part in maps.fixed] == [0.25, 1.0]
+
+
+def test_many_structures_share_channels_and_stay_apart() -> None:
+    levels = [0.05 + 0.05 * k for k in range(18)]
+    spots = [((-24.0 + 9 * (k % 6), -20.0 + 18 * (k // 6), 0.0), 4.5, level) for k, level in enumerate(levels)]
+    sharp = network(*levels)
+    view = balls(cube(64, 1.0), *spots)
+    maps = map_structures(sharp, view, view, ((0, 0, 0), (63, 63, 63)), Affine.identity())
+    assert maps is not None and len(maps.structures) == 18 and len(maps.fixed) == 16
+    drawn = torch.stack([draw(part, maps.grid, view.grid, Affine.identity())[0] for part in maps.fixed])
+    codes = []
+    for centre, _, _ in spots:
+        x, y, z = np.rint((view.grid.index_from_lps @ (*centre, 1))[:3]).astype(int)
+        codes.append(drawn[:, z, y, x])
+    apart = torch.cdist(torch.stack(codes), torch.stack(codes)) + 9 * torch.eye(18)
+    assert float(apart.amin()) > 0.6
+
+
+def test_maps_alone_carry_a_ball_onto_its_partner_without_folding() -> None:
+    fixed, moving = balls(GRID, ((0, 0, 0), 14, 0.4)), balls(GRID, ((8, 0, 0), 12, 0.4))
+    maps = map_structures(network(0.4), fixed, moving, BODY, Affine.identity())
+    assert maps is not None
+    levels = [Level(GRID, 40, Smoothing(1.5, 0.5))]
+
+    def pull(grid: Grid) -> MapPull:
+        return MapPull(maps, grid, None, 0.5)
+
+    def overlap(displacement: Tensor | None) -> float:
+        inside = draw((moving.values > 0.2).float(), GRID, GRID, Affine.identity(), displacement)[0] > 0.5
+        both = float((inside & (fixed.values > 0.2)).sum())
+        return 2 * both / float(inside.sum() + (fixed.values > 0.2).sum())
+
+    found = refine(fixed, moving, Affine.identity(), levels, None, lambda _done, _total: None, None, pull)
+    assert overlap(None) < 0.75 and overlap(found) > 0.93
+    assert float(index_determinant(found).amin()) > 0
+    # Where both maps agree already nothing moves.
+    same = replace(maps, moving=maps.fixed)
+    off, step = MapPull(same, GRID, None, 1.0).velocity(torch.zeros(3, *GRID.shape))
+    assert off < 0.05 and float(step.abs().amax()) < 0.05
+
+
+def test_at_a_finer_scale_the_step_is_as_long_in_millimetres() -> None:
+    fixed, moving = balls(GRID, ((0, 0, 0), 14, 0.4)), balls(GRID, ((3, 0, 0), 14, 0.4))
+    maps = map_structures(network(0.4), fixed, moving, BODY, Affine.identity())
+    assert maps is not None
+    fine = Grid.from_arrays((64,) * 3, (1.0,) * 3, (-31.5,) * 3, np.eye(3))
+    steps = {}
+    for grid in (maps.grid, fine):
+        _, step = MapPull(maps, grid, None, 1.0).velocity(torch.zeros(3, *grid.shape))
+        steps[grid.size] = float(step[0].amax()) * grid.spacing[0]
+    assert steps[fine.size] == pytest.approx(steps[maps.grid.size], rel=0.25)
