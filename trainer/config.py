@@ -165,7 +165,8 @@ class Segmenting:
     """How the segmenter is taught: one scan a step, in a box of so many voxels of a lattice of ``voxels`` for the whole image.
 
     Painted images are none of its business. Views are wider than those of pairs: ``angle`` in degrees, ``scale`` as a share,
-    ``shift`` and ``bend`` as a share of the extent, ``bent`` how often. ``strangers`` are so many structures of other regions that it must not see.
+    ``shift`` and ``bend`` as a share of the extent, ``bent`` how often. ``strangers`` are so many structures of other regions that it
+    must not see.
 
     Raises:
         UsageError: a value out of its range.

@@ -16,7 +16,7 @@ from trainer.config import Optimiser, TrainConfig
 from trainer.distributed import Team
 from trainer.pool import Pool, draw_example
 from trainer.sampling import Gallery
-from trainer.segmenting import classes_of, draw_sight, segmentation_dice, segmentation_loss
+from trainer.segmenting import classes_of, draw_sight, segmentation_dice, segmentation_loss, trust
 from trainer.step import draw_request, measure_loss
 from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
 from unireg_cli.model.adapter import CONDITIONAL
@@ -176,11 +176,15 @@ def helps_to_choose(pool: Pool) -> bool:
 def tune(
     state: State, pools: list[Pool], config: TrainConfig, gallery: Gallery, stopped: Callable[[], bool] = lambda: False
 ) -> dict[str, TuneResult] | None:
-    """The averaged weights on the tune split of every source that has one, on the CPU; None if ``stopped`` in between."""
+    """The averaged weights on the tune split of every source that has one, on the CPU; None if ``stopped`` in between.
+
+    What was seen of the segmenter decides how far each of its structures is relied on.
+    """
     network = Network(state.network.settings)
     network.load_state_dict(state.average)
     network.eval()
     results: dict[str, TuneResult] = {}
+    seen: dict[int, list[float]] = {}
     for name, pool in zip(pool_names(pools), pools, strict=True):
         if stopped():
             return None
@@ -193,6 +197,11 @@ def tune(
         if "segmentation" in config.learns and network.segmenter is not None:
             classes = classes_of(pool.tune, config.network.segmented, vocabulary())
             found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, config.segmenting.voxels[1], config.network.divisor)
-            result = replace(result, segmented=found)
+            result = replace(result, segmented=sum(found.values()) / len(found) if found else math.nan)
+            for place, dice in found.items():
+                seen.setdefault(place, []).append(dice)
         results[name] = result
+    for place, rows in seen.items():
+        for tensors in (state.average, state.network.state_dict()):
+            tensors["segmenter.trust"][place] = trust(sum(rows) / len(rows))
     return results

@@ -22,6 +22,8 @@ from unireg_cli.model.segmenter import Segmenter
 from unireg_cli.spatial.drawing import map_lattice
 from unireg_cli.spatial.sampling import index_lattice
 
+# Dice of a structure below which its map says nothing, and from which on it is relied on altogether.
+_USELESS, _SURE = 0.5, 0.9
 # Keeps the overlap of a structure of few voxels from jumping.
 _SOFTENING = 1.0
 # Classes times voxels that are looked at in one step; of many classes, only every so many slices.
@@ -127,9 +129,11 @@ def segmentation_loss(
 
 
 @torch.no_grad()
-def segmentation_dice(segmenter: Segmenter, data: DataSet, classes: Classes, gallery: Gallery, voxels: int, divisor: int) -> float:
-    """Mean Dice of the structures of a data set, each voxel being what it most likely is, over its scans."""
-    rows = []
+def segmentation_dice(
+    segmenter: Segmenter, data: DataSet, classes: Classes, gallery: Gallery, voxels: int, divisor: int
+) -> dict[int, float]:
+    """Mean Dice over the scans of a data set by place in the segmenter's list, each voxel being what it most likely is."""
+    rows: dict[int, list[float]] = {}
     for scan in data.scans:
         grid = padded(lattice_of(scan, scan, voxels).upright(), divisor)
         lattice, spacing = index_lattice(grid.shape), float(np.prod(grid.spacing)) ** (1 / 3)
@@ -139,5 +143,11 @@ def segmentation_dice(segmenter: Segmenter, data: DataSet, classes: Classes, gal
         likely = torch.where(likely > len(classes.taught), 0, likely)
         full = likely.repeat_interleave(2, 0).repeat_interleave(2, 1).repeat_interleave(2, 2)
         truth = classes.label_class[nearest(scan.labels, map_lattice(lattice, scan.grid.index_from_lps @ grid.lps_from_index)).long()]
-        rows += list(dice_per_label(truth.numpy(), full.numpy()).values())
-    return float(np.mean(rows)) if rows else math.nan
+        for label, dice in dice_per_label(truth.numpy(), full.numpy()).items():
+            rows.setdefault(int(classes.taught[label - 1]), []).append(dice)
+    return {place: float(np.mean(found)) for place, found in rows.items()}
+
+
+def trust(dice: float) -> float:
+    """How far a structure that was found with this Dice in people who were not learned from may be relied on, 0 to 1."""
+    return min(1.0, max(0.0, (dice - _USELESS) / (_SURE - _USELESS)))

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
-from unireg_cli.registration.schedule import network_alone, network_smoothness, refinement_steps, settling_width, stiffness
+from unireg_cli.registration.schedule import (
+    map_levels,
+    network_alone,
+    network_smoothness,
+    refinement_steps,
+    settling_width,
+    stiffness,
+)
 from unireg_cli.registration.settings import Settings
+from unireg_cli.spatial import Grid
 from unireg_cli.types import Effort, Mode
 
 
@@ -16,6 +25,22 @@ def test_one_person_twice_is_refined_more_stiffly() -> None:
     assert usual == 1.0 < stiffness(Settings(smoothness=0.5), after_network=True)
     assert stiffness(Settings(smoothness=0.5, mode=Mode.INTRA), after_network=False) > 1.0
     assert stiffness(Settings(smoothness=0.0), after_network=False) < stiffness(Settings(smoothness=1.0), after_network=False)
+
+
+def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
+    for mode in Mode:
+        settings = Settings(mode=mode)
+        assert stiffness(settings, after_network=True, mapped=True) == pytest.approx(1.3 * stiffness(settings, after_network=True))
+    plain, mapped = (refinement_steps(Settings(), network=True, steered=False, mapped=flag) for flag in (False, True))
+    assert plain[:-1] == mapped[:-1] and 0 < mapped[-1] < plain[-1]
+
+
+def test_scales_on_which_maps_are_alone_end_at_the_prediction_and_stiffen_with_smoothness() -> None:
+    grid = Grid.from_arrays((80, 70, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    levels = map_levels(grid, Settings(smoothness=0.3))
+    assert levels[-1].grid == grid and levels[0].grid.voxels < 80_000 and all(level.steps > 0 for level in levels)
+    stiff = map_levels(grid, Settings(smoothness=0.9))
+    assert all(more.smoothing.velocity > less.smoothing.velocity for more, less in zip(stiff, levels, strict=True))
 
 
 def test_a_network_that_is_refined_is_asked_for_a_smoother_field() -> None:

@@ -88,7 +88,7 @@ def test_a_fit_to_points_finds_the_affine_and_needs_no_more_than_one_point() -> 
     here = np.random.default_rng(0).uniform(-100, 100, (12, 3))
     truth = Affine.from_parts(np.array([[1.1, 0.1, 0], [0, 0.9, 0], [0.05, 0, 1.0]]), np.array([5.0, -7.0, 3.0]), here.mean(axis=0))
     assert np.allclose(fit_affine(here, truth.map(here), 1e-3).matrix, truth.matrix, atol=1e-6)
-    one = fit_affine(here[:1], here[:1] + [1.0, 2.0, 3.0], 40.0)
+    one = fit_affine(here[:1], here[:1] + np.array([1.0, 2.0, 3.0]), 40.0)
     assert np.allclose(one.matrix[:3], np.c_[np.eye(3), [1, 2, 3]], atol=1e-9)
     # A point that weighs nothing is not looked at.
     wild = np.vstack((truth.map(here), [[1e3, 1e3, 1e3]]))

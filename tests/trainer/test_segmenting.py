@@ -18,7 +18,7 @@ from trainer.config_file import read_config
 from trainer.lattices import lattice_of, padded
 from trainer.run import run
 from trainer.sampling import Gallery, nearest
-from trainer.segmenting import Sight, classes_of, draw_sight, segmentable, segmentation_dice, segmentation_loss
+from trainer.segmenting import Sight, classes_of, draw_sight, segmentable, segmentation_dice, segmentation_loss, trust
 from unireg_cli.errors import UsageError
 from unireg_cli.io.weights import read_weights
 from unireg_cli.model.anatomy import vocabulary
@@ -125,8 +125,14 @@ def test_dice_of_the_truth_is_that_of_its_blocks() -> None:
     blocks = labels[::2, ::2, ::2].repeat_interleave(2, 0).repeat_interleave(2, 1).repeat_interleave(2, 2)
     both = [(labels == k, blocks == k) for k in range(1, 6)]
     expected = [2 * float((one & other).sum()) / float(one.sum() + other.sum()) for one, other in both]
-    assert found == pytest.approx(sum(expected) / 5, abs=1e-6) and 0.5 < found < 1
-    assert segmentation_dice(told(sight, torch.full((6,), -1)), data, classes, gallery, 20_000, 8) == 0  # type: ignore[arg-type]
+    assert found == pytest.approx({TAUGHT.index(id): dice for id, dice in zip(IDS, expected, strict=True)}, abs=1e-6)
+    assert min(expected) > 0.5 and max(expected) < 1
+    silent = segmentation_dice(told(sight, torch.full((6,), -1)), data, classes, gallery, 20_000, 8)  # type: ignore[arg-type]
+    assert set(silent.values()) == {0.0}
+
+
+def test_trust_grows_from_a_dice_that_says_nothing_to_one_that_is_sure() -> None:
+    assert [trust(dice) for dice in (0.0, 0.5, 0.9, 1.0)] == [0, 0, 1, 1] and trust(0.7) == pytest.approx(0.5)
 
 
 Recipe = Callable[..., Path]
@@ -151,6 +157,8 @@ def test_a_run_of_segmentation_alone_learns_and_leaves_the_registration_as_it_wa
     assert outcome.best == max(look["segmented"] for look in looks)
     network = build_network(file.config["network"], file.tensors)
     assert network.segmenter is not None
+    mean = looks[-1]["segmented"]
+    assert float(network.segmenter.trust.mean()) == pytest.approx(trust(mean), abs=0.3) and float(network.segmenter.trust.amin()) < 1
     # Whoever begins with weights that can segment goes on with their structures.
     again = config_of(recipe("again", steps=1, init=str(tmp_path / "more" / "unireg-own.safetensors")), learns=learns)
     run(again)

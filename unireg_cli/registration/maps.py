@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from unireg_cli.model.network import Network
 from unireg_cli.model.segmenter import Segmenter
-from unireg_cli.registration.alignment import View
+from unireg_cli.registration.alignment import View, coarser
 from unireg_cli.registration.network_grid import Box, network_grid
 from unireg_cli.registration.prediction import gains_from_bfloat16
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.affine import fit_affine
 from unireg_cli.spatial.drawing import draw, draw_channels
+from unireg_cli.spatial.filters import central_difference
 from unireg_cli.spatial.sampling import index_lattice
 from unireg_cli.types import FloatArray
 
@@ -32,9 +33,15 @@ _LEAST_VOXELS, _MOST_APART = 2, 4.0
 # Slices looked at in one go: the probabilities of a hundred structures need not all be in memory.
 _SLAB = 8
 # How strongly an affine between centres of structures is held near a shift, mm; the one that makes the maps agree best is taken.
-_PULLS_MM = (20.0, 40.0, 80.0)
+_PULLS_MM = (40.0, 80.0, 160.0)
+# Then the maps themselves are laid onto each other: voxels they are looked at on, about, and most steps of the descent.
+_FIT_VOXELS, _FIT_STEPS = 20_000, 12
+# What damps a step, as a share of the normal equations' diagonal.
+_FIT_DAMPING = 0.02
 # What it must gain, and how much it may stretch or shrink any direction.
 _LEAST_GAIN, _MOST_STRETCHED = 0.005, 1.7
+# Distances from the middle are measured in this, so that turns and shifts are numbers of one size.
+_SCALE_MM = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +49,7 @@ class StructureMaps:
     """Probabilities of the structures that both images show, (C, D, H, W) each on ``grid``; the moving image through its affine.
 
     ``structures`` are vocabulary ids; ``centres`` (2, K, 3) where they are in fixed and aligned moving, LPS mm of the fixed space, and
-    ``weights`` (K,) how much each counts: those that were not asked for less.
+    ``weights`` (K,) how much each centre counts: by the cube root of its volume and the segmenter's trust, those not asked for less.
     """
 
     fixed: Tensor
@@ -84,36 +91,71 @@ def map_structures(
     sights = [_look(segmenter, view, lattice, half, through) for view, through in ((fixed, Affine.identity()), (moving, affine))]
     counts = torch.stack([sight.counts for sight in sights])
     least, most = counts.amin(dim=0), counts.amax(dim=0)
-    kept = everything[(least >= _LEAST_VOXELS) & (most <= _MOST_APART * least)]
+    kept = everything[(least >= _LEAST_VOXELS) & (most <= _MOST_APART * least) & (segmenter.trust > 0)]
     if not len(kept):
         return None
     chosen = tuple(ids[int(k)] for k in kept)
-    weights = torch.tensor([1.0 if not asked or id in asked else others for id in chosen], device=device)
-    codes = _codes(len(kept), device) * weights
+    shares = torch.tensor([1.0 if not asked or id in asked else others for id in chosen], device=device) * segmenter.trust[kept]
+    codes = _codes(len(kept), device) * shares
+    # Large structures say best where they are, but not in proportion to their volume.
+    weights = shares * least[kept] ** (1 / 3)
     packed = [_packed(segmenter, sight, kept, codes) for sight in sights]
     centres = np.stack([sight.centres[kept].double().cpu().numpy() for sight in sights])
     return StructureMaps(packed[0], packed[1], half, chosen, centres, weights.double().cpu().numpy())
 
 
 def brought_together(maps: StructureMaps, affine: Affine) -> tuple[Affine, str] | None:
-    """A better affine by the centres of the structures, and what it gains in words; None if it gains nothing.
+    """A better affine by the structures' centres and maps, and what it gains in words; None if it gains nothing.
 
     ``affine`` is the one that the maps were made with.
     """
-    best, before = None, maps.agreement()
-    value = before + _LEAST_GAIN
-    for pull in _PULLS_MM:
-        further = fit_affine(maps.centres[0], maps.centres[1], pull, maps.weights)
-        stretched = np.linalg.svd(further.matrix[:3, :3], compute_uv=False)
-        if stretched.max() > _MOST_STRETCHED or stretched.min() < 1 / _MOST_STRETCHED:
-            continue
-        found = maps.agreement(further)
-        if found > value:
-            best, value = further, found
-    if best is None:
+    before = maps.agreement()
+    tries = [Affine.identity(), *(fit_affine(maps.centres[0], maps.centres[1], pull, maps.weights) for pull in _PULLS_MM)]
+    start = max((one for one in tries if _harmless(one)), key=maps.agreement)
+    found = [one for one in (start, _fitted(maps, start)) if _harmless(one)]
+    best = max(found, key=maps.agreement)
+    after = maps.agreement(best)
+    if after < before + _LEAST_GAIN:
         return None
-    words = f"corrected by the centres of {len(maps.structures)} structures, whose maps agree by {value:.3f} instead of {before:.3f}"
+    words = f"corrected by {len(maps.structures)} structures that both images show: their maps agree by {after:.3f} instead of {before:.3f}"
     return Affine(affine.matrix @ best.matrix), words
+
+
+def _harmless(further: Affine) -> bool:
+    """Whether it turns nothing over and stretches no direction much."""
+    stretched = np.linalg.svd(further.matrix[:3, :3], compute_uv=False)
+    bounded = stretched.max() < _MOST_STRETCHED and stretched.min() > 1 / _MOST_STRETCHED
+    return bool(bounded and np.linalg.det(further.matrix[:3, :3]) > 0)
+
+
+def _fitted(maps: StructureMaps, start: Affine) -> Affine:
+    """Damped Gauss-Newton on the squared difference of all channels, as long as they agree better; in millimetres about the middle."""
+    grid = coarser(maps.grid, _FIT_VOXELS)
+    (fixed, _), (moving, _) = (draw_channels(side, maps.grid, grid, Affine.identity()) for side in (maps.fixed, maps.moving))
+    small = replace(maps, fixed=fixed, moving=moving, grid=grid)
+    slopes = central_difference(moving).flatten(0, 1)
+    # Slopes along LPS axes, per millimetre.
+    lps_from_voxel = torch.as_tensor(np.linalg.inv(grid.lps_from_index[:3, :3]).T, dtype=moving.dtype, device=moving.device)
+    middle = grid.center_lps
+    points = torch.as_tensor(grid.points_lps() - middle, dtype=moving.dtype, device=moving.device).reshape(-1, 3)
+    places = torch.cat((points / _SCALE_MM, torch.ones_like(points[:, :1])), dim=1)
+    best, value = start, small.agreement(start)
+    for _ in range(_FIT_STEPS):
+        seen, _ = draw_channels(torch.cat((moving, slopes)), grid, grid, best)
+        apart = (fixed - seen[: len(fixed)]).flatten(1)
+        along = torch.einsum("ab,bcn->acn", lps_from_voxel, seen[len(fixed) :].view(3, len(fixed), -1))
+        force = torch.einsum("acn,cn->an", along, apart)
+        normal = torch.einsum("acn,bcn->abn", along, along)
+        matrix = torch.einsum("abn,ni,nj->aibj", normal, places, places).reshape(12, 12).double()
+        matrix += torch.diag(matrix.diagonal()) * _FIT_DAMPING
+        step = torch.linalg.solve(matrix, torch.einsum("an,ni->ai", force, places).reshape(12).double()).view(3, 4).cpu().numpy()
+        linear = best.matrix[:3, :3] + step[:, :3] / _SCALE_MM
+        trial = Affine.from_parts(linear, best.map(middle) - middle + step[:, 3], middle)
+        found = small.agreement(trial)
+        if found <= value:
+            break
+        best, value = trial, found
+    return best
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,8 +24,8 @@ from unireg_cli.registration.pull import MapPull, Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.schedule import (
+    MAP_STRENGTH,
     map_levels,
-    map_strength,
     network_alone,
     network_smoothness,
     refinement_steps,
@@ -285,7 +285,7 @@ def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps:
     if maps is None:
         return prediction.displacement
     levels = map_levels(prediction.grid, settings)
-    pull = partial(MapPull, maps, before=prediction.on, strength=map_strength(settings))
+    pull = partial(MapPull, maps, before=prediction.on, strength=MAP_STRENGTH)
     found = refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, prediction.on, pull)
     return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
 
@@ -295,10 +295,12 @@ def _refined(
 ) -> tuple[Tensor, SteeringReport]:
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
     prediction, guide = known.prediction, known.guide
-    stiff = stiffness(settings, after_network=prediction is not None and guide is None)
-    levels = plan_levels(grid, refinement_steps(settings, network=prediction is not None, steered=guide is not None), stiff - 0.5)
+    mapped = known.maps is not None
+    stiff = stiffness(settings, after_network=prediction is not None and guide is None, mapped=mapped)
+    steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=mapped)
+    levels = plan_levels(grid, steps, stiff - 0.5)
     before = _before(pair, affine, prediction, guide)
-    pull = _pull(known, affine, before, settings, pair.fixed.values.device)
+    pull = _pull(known, affine, before, pair.fixed.values.device)
     # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
     segmented = guide is not None and guide.structures is not None
     fixed, attention = (pair.fixed, None) if segmented else attend(pair.fixed, prediction)
@@ -309,11 +311,11 @@ def _refined(
     return displacement, _report(settings, stiff, levels, attention, network=prediction is not None, steered=guide is not None)
 
 
-def _pull(known: Known, affine: Affine, before: Before | None, settings: Settings, device: torch.device) -> Callable[[Grid], Pull] | None:
+def _pull(known: Known, affine: Affine, before: Before | None, device: torch.device) -> Callable[[Grid], Pull] | None:
     """Everything but the images that moves the refinement; None if there is nothing."""
     makers: list[Callable[[Grid], Pull]] = []
     if known.maps is not None:
-        makers.append(partial(MapPull, known.maps, before=before, strength=map_strength(settings)))
+        makers.append(partial(MapPull, known.maps, before=before, strength=MAP_STRENGTH))
     if known.guide is not None:
         makers.append(known.guide.pull(affine, before, device))
     return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None
