@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -11,6 +12,7 @@ from trainer.loop import State
 from unireg_cli.errors import InputError
 from unireg_cli.io.atomic import atomic_path
 
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError, UnpicklingError)
 _COUNTS = ("step", "tuned", "skipped", "skipped_in_row")
 
 
@@ -49,9 +51,26 @@ def restore(state: State, path: Path) -> str:
         for name in _COUNTS:
             setattr(state, name, int(content[name]))
         return str(content["config"])
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError, UnpicklingError) as error:
-        words = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"{path}: not a checkpoint of this network ({type(error).__name__}: {words}); "
-            "name another output, or move it away and start anew"
-        ) from None
+    except _DAMAGED as error:
+        raise _refused(path, error) from None
+
+
+def segmented_of(path: Path) -> tuple[int, ...]:
+    """Ids of the structures that the segmenter of a checkpoint is for; none if it has no segmenter.
+
+    Raises:
+        InputError: as :func:`restore`.
+    """
+    try:
+        text = torch.load(path, map_location="cpu", weights_only=True)["config"]
+        return tuple(tomllib.loads(text)["network"].get("segmented", ())) if text else ()
+    except _DAMAGED as error:
+        raise _refused(path, error) from None
+
+
+def _refused(path: Path, error: Exception) -> InputError:
+    words = (str(error).splitlines() or [""])[0]
+    return InputError(
+        f"{path}: not a checkpoint of this network ({type(error).__name__}: {words}); "
+        "name another output, or move it away and start anew"
+    )

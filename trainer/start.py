@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.checkpoint import segmented_of
 from trainer.config import TrainConfig
 from trainer.loop import State, new_state
 from trainer.pool import Pool
@@ -19,19 +20,29 @@ from unireg_cli.model.network import build_network
 from unireg_cli.model.settings import NetworkSettings
 
 
-def settled(config: TrainConfig, pools: Sequence[Pool]) -> TrainConfig:
-    """The config with the structures that its segmenter is for: those of the weights it begins as, or all that it is taught.
+def segmented_before(config: TrainConfig, checkpoint: Path) -> tuple[int, ...]:
+    """Structures of the segmenter that a run goes on with: its checkpoint's, or else those of the weights it begins as.
 
     Raises:
         WeightsError: weights to begin with that are missing or damaged.
+        InputError: a checkpoint that cannot be read.
+    """
+    if checkpoint.exists():
+        return segmented_of(checkpoint)
+    return tuple(read_weights(Path(config.init)).config["network"].get("segmented", ())) if config.init else ()
+
+
+def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...]) -> TrainConfig:
+    """The config with the structures that its segmenter is for: those ``given`` by what it goes on with, or all that it is taught.
+
+    Raises:
         UsageError: no source has labels on real images.
     """
     network = config.network
     if network.segmented:
         return config
-    given = read_weights(Path(config.init)).config["network"].get("segmented", []) if config.init else []
     learned = [pool.learn for pool in pools if "segmentation" in config.learns and pool.source.segmented]
-    ids = tuple(given) or segmentable(learned)
+    ids = given or segmentable(learned)
     if not ids and "segmentation" in config.learns:
         raise UsageError("learns: no source has labels on real images that segmentation could be learned from; leave it out")
     return replace(config, network=replace(network, segmented=ids))
