@@ -208,6 +208,6 @@ def test_a_registration_uses_what_the_network_recognises_and_says_so(tiny_networ
         both = [(moved == level, pair[0].voxels == level) for level in np.float32([0.4, 0.8])]
         return float(np.mean([2 * (one & other).sum() / (one.sum() + other.sum()) for one, other in both]))
 
-    # Images without noise need no maps to be refined; the network alone is lost without them.
-    assert overlap(with_maps) > 0.8 and (effort is Effort.DEFAULT or overlap(without) < 0.7)
+    # Images without noise need no maps to be refined; the network alone is better with them.
+    assert overlap(with_maps) > 0.8 and (effort is Effort.DEFAULT or overlap(with_maps) > overlap(without) + 0.01)
     assert with_maps.quality.regularity is not None and with_maps.quality.regularity.minimum > 0
