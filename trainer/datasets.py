@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,10 +170,15 @@ def _persons(count: int, paired: Sequence[tuple[int, int]]) -> list[int]:
     return person
 
 
+def held_persons(persons: Sequence[Hashable]) -> set[Hashable]:
+    """Who, of the person of every scan, is kept for choosing."""
+    different = list(dict.fromkeys(persons))
+    return set(different[-max(2, round(len(different) / 10)) :])
+
+
 def split(data: DataSet) -> tuple[DataSet, DataSet]:
     """Training and tune part: the last tenth of the persons, at least two of them, is for choosing and never for learning."""
-    persons = list(dict.fromkeys(scan.person for scan in data.scans))
-    held = set(persons[-max(2, round(len(persons) / 10)) :])
+    held = held_persons([scan.person for scan in data.scans])
     learn = [k for k, scan in enumerate(data.scans) if scan.person not in held]
     tune = [k for k, scan in enumerate(data.scans) if scan.person in held]
     return data.subset(learn), data.subset(tune)

@@ -75,7 +75,7 @@ def run(config: TrainConfig, *, resume: bool = False, progress: Progress = _sile
     compute = choose_compute(config.device, config.precision, team.local_rank)
     given = segmented_before(config, checkpoint)
     pools = _load(config, progress, team)
-    config = settled(config, pools, given)
+    config = settled(config, pools, given, resumed=checkpoint.exists())
     if checkpoint.exists():
         state = new_state(config, compute.device)
         _warn_of_changes(restore(state, checkpoint), as_toml(config))

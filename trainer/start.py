@@ -32,8 +32,10 @@ def segmented_before(config: TrainConfig, checkpoint: Path) -> tuple[int, ...]:
     return tuple(read_weights(Path(config.init)).config["network"].get("segmented", ())) if config.init else ()
 
 
-def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...]) -> TrainConfig:
-    """The config with the structures that its segmenter is for: those ``given`` by what it goes on with, or all that it is taught.
+def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...], *, resumed: bool = False) -> TrainConfig:
+    """The config with the structures that its segmenter is for: those ``given`` by what it goes on with, and all others that it is taught.
+
+    A ``resumed`` run stays as it was.
 
     Raises:
         UsageError: no source has labels on real images.
@@ -42,7 +44,7 @@ def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...]) 
     if network.segmented:
         return config
     learned = [pool.learn for pool in pools if "segmentation" in config.learns and pool.source.segmented]
-    ids = given or segmentable(learned)
+    ids = given if resumed and given else given + tuple(id for id in segmentable(learned) if id not in given)
     if not ids and "segmentation" in config.learns:
         raise UsageError("learns: no source has labels on real images that segmentation could be learned from; leave it out")
     return replace(config, network=replace(network, segmented=ids))
@@ -51,7 +53,8 @@ def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...]) 
 def begin(config: TrainConfig, device: torch.device) -> State:
     """A state before its first step; ``config.init`` gives the weights and their average, the optimiser is new.
 
-    Weights without a segmenter may be begun with where one is to be taught: it begins as the registration's encoder.
+    Weights without a segmenter may be begun with where one is to be taught: it begins as the registration's encoder. So may weights
+    whose segmenter knows fewer structures: it keeps what it knows, and does not rely on the new ones before they have been looked at.
 
     Raises:
         WeightsError: weights that are missing, damaged or foreign.
@@ -63,8 +66,11 @@ def begin(config: TrainConfig, device: torch.device) -> State:
     file = read_weights(Path(config.init))
     _require_same_sizes(config, build_network(file.config["network"], file.tensors, config.init).settings)
     tensors = {**state.network.state_dict(), **file.tensors}
-    if state.network.segmenter is not None and not file.config["network"]["segmented"]:
-        tensors |= as_segmenter(file.tensors, config.network.segmented)
+    before, now = tuple(file.config["network"].get("segmented", ())), config.network.segmented
+    if not before and now:
+        tensors |= as_segmenter(file.tensors, now)
+    elif before != now:
+        tensors |= with_more(file.tensors, before, state.network.state_dict(), now)
     state.network.load_state_dict(tensors)
     for name, tensor in tensors.items():
         state.average[name].copy_(tensor)
@@ -82,9 +88,19 @@ def as_segmenter(tensors: Mapping[str, Tensor], segmented: Sequence[int]) -> dic
     return {**encoder, "segmenter.queries": queries, "segmenter.bias": tensors["finder.bias"][rows]}
 
 
+def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mapping[str, Tensor], now: Sequence[int]) -> dict[str, Tensor]:
+    """What a segmenter has of each structure, with the ``fresh`` state where ``before`` had none; those are not relied on yet."""
+    rows = torch.tensor([now.index(id) for id in before])
+    found = {}
+    for name in ("segmenter.queries", "segmenter.bias", "segmenter.trust"):
+        blank = torch.zeros_like(fresh[name]) if name == "segmenter.trust" else fresh[name].clone()
+        found[name] = blank.index_copy(0, rows, tensors[name].to(blank))
+    return found
+
+
 def _require_same_sizes(config: TrainConfig, found: NetworkSettings) -> None:
     pairs = [(entry.name, getattr(config.network, entry.name), getattr(found, entry.name)) for entry in fields(NetworkSettings)]
-    if not found.segmented:
+    if set(found.segmented) <= set(config.network.segmented):
         pairs = [pair for pair in pairs if pair[0] != "segmented"]
     other = [f"{name} is {of_file!r}, the config says {of_config!r}" for name, of_config, of_file in pairs if of_config != of_file]
     if other:

@@ -73,8 +73,8 @@ def measure(judge: bench.Judge, data: Path, sets: Sequence[str], cache: Path, re
             new: list[dict[str, object]] = []
             together = ["+".join(pair) for pair in withheld_pairs(judge.recipe) if set(pair) <= set(seen.values())]
             for asked in (ALL, *seen.values(), *together):
-                field = judge.field(case, () if asked == ALL else asked.split("+"), listed.mode)
-                rough, overlap = bench.roughness(case, field), bench.dice(case, bench.chain_of(case, field))
+                chain, field = judge.alone(case, () if asked == ALL else asked.split("+"), listed.mode)
+                rough, overlap = bench.roughness(case, field), bench.dice(case, chain)
                 start = (judge.sha256, name, case.fixed, case.moving, asked)
                 facts = (rough.sdlogj, rough.folding_percent)
                 new += [dict(zip(COLUMNS, (*start, each, overlap[value], *facts), strict=True)) for value, each in seen.items()]

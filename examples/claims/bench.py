@@ -1,8 +1,8 @@
 """Pairs of the validation lists, and what the network makes of them under any condition, in one process and without files.
 
 The affine of a pair is found once, by the tool's own engine, and kept in a cache folder. "Network only" is what
-``unireg register --fast`` does after its affine: the network, and the field finished as it would be written; only the check that drops a
-field which does not raise the similarity is left out, and no transform is written. Labels are read nearest at the fixed image's own voxels.
+``unireg register --fast`` does after its affine, the field finished as it would be written; weights of a study at a reduced scale are asked
+for one pass on one lattice instead. Labels are read nearest at the fixed image's own voxels.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align
 from unireg_cli.registration.network_grid import body_box
-from unireg_cli.registration.pipeline import Prepared, finish_field, prepare, register_images
+from unireg_cli.registration.pipeline import Aligned, Prepared, bend, finish_field, prepare
 from unireg_cli.registration.prediction import as_ask, predict, settling
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
 from unireg_cli.spatial import Affine, Chain, DisplacementField, Image
 from unireg_cli.spatial.jacobian import Regularity, determinant, regularity
 from unireg_cli.spatial.resample import resample
-from unireg_cli.types import AnyArray, Interpolation, Mode, Start, TransformKind
+from unireg_cli.types import AnyArray, Effort, Interpolation, Mode, Start, TransformKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +71,21 @@ class Judge:
     recipe: dict[str, object]
     voxels: int | None = None
 
-    def field(self, case: Case, words: Sequence[str], mode: Mode, smoothness: float | None = None) -> DisplacementField:
-        """What the network finds when asked for ``words``, none for all."""
+    def alone(self, case: Case, words: Sequence[str], mode: Mode, smoothness: float | None = None) -> tuple[Chain, DisplacementField]:
+        """What the network finds from the case's affine when asked for ``words``, none for all."""
+        asked = self.smoothness[mode] if smoothness is None else smoothness
+        if self.voxels is None:
+            settings = Settings(anatomy=tuple(words), mode=mode, smoothness=asked, effort=Effort.FAST)
+            chain, field = bent(case, settings, self.network)
+            assert field is not None  # only rigid and affine registrations have none
+            return chain, field
         known = vocabulary()
-        condition = Condition(known.resolve(words), mode, self.smoothness[mode] if smoothness is None else smoothness)
-        box = body_box(case.pair.foreground > 0)
-        views = (case.pair.fixed, case.pair.moving)
+        condition = as_ask(Condition(known.resolve(words), mode, asked), known)
+        box, views = body_box(case.pair.foreground > 0), (case.pair.fixed, case.pair.moving)
         with torch.inference_mode():
-            if self.voxels is None:
-                found = predict(self.network, *views, box, case.affine, as_ask(condition, known))
-            else:
-                found = predict(self.network, *views, box, case.affine, as_ask(condition, known), ((self.voxels, 1),))
-            return finish_field(found.settled(settling(condition.mode, condition.smoothness)), found.grid, case.images[0].grid, "auto")[0]
+            found = predict(self.network, *views, box, case.affine, condition, ((self.voxels, 1),))
+            field = finish_field(found.settled(settling(mode, asked)), found.grid, case.images[0].grid, "auto")[0]
+        return chain_of(case, field), field
 
 
 def load_judge(asked: str | None, voxels: int | None = None) -> Judge:
@@ -223,12 +226,17 @@ def roughness(case: Case, field: DisplacementField) -> Regularity:
     return regularity(determinant(field), inside)
 
 
+def bent(case: Case, settings: Settings, network: Network | None) -> tuple[Chain, DisplacementField | None]:
+    """A registration as the tool does it from the case's affine on, which the network may correct."""
+    aligned = Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
+    done = bend(aligned, settings, network=network)
+    return done.forward, done.field
+
+
 def register(case: Case, words: Sequence[str], mode: Mode, judge: Judge | None) -> tuple[Chain, DisplacementField | None]:
     """The tool's default mode from the case's affine, with a network or by the engine alone."""
     settings = Settings(anatomy=tuple(words), mode=mode, smoothness=0.5 if judge is None else judge.smoothness[mode])
-    network = None if judge is None else judge.network
-    done = register_images(*case.images, settings, initial=Chain((case.affine,)), network=network)
-    return done.forward, done.field
+    return bent(case, settings, None if judge is None else judge.network)
 
 
 def use_threads(count: int) -> None:

@@ -44,8 +44,8 @@ def measure(chosen: argparse.Namespace) -> None:
             own = [row for row in rows if (row["run"], row["seed"], row["set"]) == (run.name, str(run.seed), name)]
             judge = study.judge_of(run, chosen.runs, name)
             for case in bench.cases(listed, chosen.cache, {(row["fixed"], row["moving"]) for row in own}):
-                field = judge.field(case, (), listed.mode)
-                overlap = tables.mean(list(bench.dice(case, bench.chain_of(case, field)).values()))
+                chain, field = judge.alone(case, (), listed.mode)
+                overlap = tables.mean(list(bench.dice(case, chain).values()))
                 cells = (run.name, run.seed, name, case.fixed, case.moving, overlap, bench.roughness(case, field).sdlogj)
                 tables.append_rows(chosen.results, COLUMNS, [dict(zip(COLUMNS, cells, strict=True))])
             print(f"{run.name}, seed {run.seed}, on {name}", flush=True)

@@ -31,9 +31,9 @@ def measure(judge: bench.Judge, data: Path, sets: Sequence[str], cache: Path, re
         for case in bench.cases(listed, cache, there):
             new = []
             for value in VALUES:
-                field = judge.field(case, (), listed.mode, value)
+                chain, field = judge.alone(case, (), listed.mode, value)
                 rough = bench.roughness(case, field)
-                overlap = tables.mean(list(bench.dice(case, bench.chain_of(case, field)).values()))
+                overlap = tables.mean(list(bench.dice(case, chain).values()))
                 new.append((value, rough.sdlogj, rough.folding_percent, overlap))
             start = (judge.sha256, name, case.fixed, case.moving)
             tables.append_rows(results, COLUMNS, [dict(zip(COLUMNS, (*start, *each), strict=True)) for each in new])

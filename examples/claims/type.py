@@ -74,8 +74,7 @@ def solve(judge: bench.Judge, case: bench.Case, what: Way, greedy: str | None) -
     if method == "affine":
         return bench.chain_of(case, None), None
     if method == "network":
-        field = judge.field(case, words, Mode(mode))
-        return bench.chain_of(case, field), field
+        return judge.alone(case, words, Mode(mode))
     if method == "greedy":
         assert greedy is not None  # asked for only where it is named
         return peers.greedy_chain(greedy, case), None

@@ -56,8 +56,7 @@ def solve(
     if method == "affine":
         return bench.chain_of(case, None), None
     if method.startswith("network"):
-        field = (seen if method == "network, seen" else unseen).field(case, (), mode)
-        return bench.chain_of(case, field), field
+        return (seen if method == "network, seen" else unseen).alone(case, (), mode)
     own = unseen if method.startswith("default") else None
     return bench.register(case, (), mode, own)
 

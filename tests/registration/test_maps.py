@@ -28,7 +28,7 @@ from unireg_cli.spatial.resample import resample
 from unireg_cli.types import Effort, Interpolation, Start, TransformKind
 
 GRID = cube(32, 2.0)
-BODY = (0, 0, 0), (31, 31, 31)
+BODIES = (((0, 0, 0), (31, 31, 31)),) * 2
 
 
 class ByBrightness(nn.Module):
@@ -78,14 +78,16 @@ def test_maps_lie_where_the_structures_are_on_an_upright_lattice(flipped: bool) 
     grid = Grid.from_matrix(GRID.size, matrix) if flipped else GRID
     shift = Affine.from_parts(np.eye(3), np.array([6.0, 0.0, 0.0]), np.zeros(3))
     moved = [(tuple(np.add(centre, (6, 0, 0))), radius, level) for centre, radius, level in FIXED]
-    maps = map_structures(network(0.4, 0.8, 1.5), balls(grid, *FIXED), balls(GRID, *moved), BODY, shift)
+    maps = map_structures(network(0.4, 0.8, 1.5), (balls(grid, *FIXED), balls(GRID, *moved)), BODIES, shift)
     # Nothing has the third brightness.
     assert maps is not None and maps.structures == (10, 20)
-    assert maps.fixed.shape == maps.moving.shape == (2, *maps.grid.shape) and np.allclose(maps.grid.cosines, np.diag([1, -1, 1]))
+    assert maps.fixed.shape == (2, *maps.grid.shape) and maps.moving.shape == (2, *maps.moving_grid.shape)
+    assert all(np.allclose(one.cosines, np.diag([1, -1, 1])) for one in (maps.grid, maps.moving_grid))
+    sides = maps.fixed, maps.moved(shift, maps.grid)
     for channel, (centre, radius, _) in enumerate(FIXED):
         # The rim of the brighter ball is as bright as the other one.
         near = torch.from_numpy(np.linalg.norm(maps.grid.points_lps() - centre, axis=-1) < 1.3 * radius)
-        for side in (maps.fixed, maps.moving):
+        for side in sides:
             assert np.allclose(middle(side[channel] * near, maps.grid), centre, atol=0.6)
             assert float(side[channel].amax()) > 0.99
 
@@ -96,32 +98,32 @@ def test_an_affine_that_is_off_is_corrected_by_the_centres_of_the_structures() -
     fixed = balls(GRID, *[(centre, 7.0, level) for centre, level in places])
     moving = balls(GRID, *[(tuple(truth.map(centre)), 7.0, level) for centre, level in places])
     known = network(0.25, 0.5, 0.75, 1.0)
-    maps = map_structures(known, fixed, moving, BODY, Affine.identity())
+    maps = map_structures(known, (fixed, moving), BODIES, Affine.identity())
     assert maps is not None and len(maps.structures) == 4
     better = brought_together(maps, Affine.identity())
     assert better is not None and "corrected by 4 structures" in better[1]
     for centre, _ in places:
         # Rims that look like another ball leave a part of it.
         assert np.linalg.norm(better[0].map(centre) - truth.map(centre)) < 0.2 * np.linalg.norm(truth.map(centre) - centre)
-    after = map_structures(known, fixed, moving, BODY, better[0])
-    assert after is not None and after.agreement() > maps.agreement() + 0.2
+    after = map_structures(known, (fixed, moving), BODIES, better[0])
+    assert after is not None and after.agreement(better[0]) > maps.agreement(Affine.identity()) + 0.2
     # What is together already stays where it is.
-    same = map_structures(known, fixed, fixed, BODY, Affine.identity())
-    assert same is not None and same.agreement() == pytest.approx(1) and brought_together(same, Affine.identity()) is None
+    same = map_structures(known, (fixed, fixed), BODIES, Affine.identity())
+    assert same is not None and same.agreement(Affine.identity()) == pytest.approx(1) and brought_together(same, Affine.identity()) is None
 
 
 def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
     one = balls(GRID, FIXED[0])
-    assert map_structures(network(0.4, 0.8), balls(GRID, *FIXED), one, BODY, Affine.identity()).structures == (10,)  # type: ignore[union-attr]
+    assert map_structures(network(0.4, 0.8), (balls(GRID, *FIXED), one), BODIES, Affine.identity()).structures == (10,)  # type: ignore[union-attr]
     small = balls(GRID, (FIXED[0][0], 7.0, 0.4))
-    assert map_structures(network(0.4, 0.8), balls(GRID, *FIXED), small, BODY, Affine.identity()) is None
+    assert map_structures(network(0.4, 0.8), (balls(GRID, *FIXED), small), BODIES, Affine.identity()) is None
     untaught = SimpleNamespace(segmenter=None)
-    assert map_structures(untaught, one, one, BODY, Affine.identity()) is None  # type: ignore[arg-type]
+    assert map_structures(untaught, (one, one), BODIES, Affine.identity()) is None  # type: ignore[arg-type]
 
 
 def test_what_was_not_asked_for_weighs_less() -> None:
     view = balls(GRID, *FIXED)
-    maps = map_structures(network(0.4, 0.8), view, view, BODY, Affine.identity(), (20,), 0.25)
+    maps = map_structures(network(0.4, 0.8), (view, view), BODIES, Affine.identity(), (20,), 0.25)
     assert maps is not None
     assert [round(float(part.amax()), 2) for part in maps.fixed] == [0.25, 1.0]
 
@@ -129,10 +131,10 @@ def test_what_was_not_asked_for_weighs_less() -> None:
 def test_what_is_not_relied_on_weighs_less_or_nothing() -> None:
     known, view = network(0.4, 0.8), balls(GRID, *FIXED)
     known.segmenter.trust = torch.tensor([0.5, 1.0])
-    maps = map_structures(known, view, view, BODY, Affine.identity())
+    maps = map_structures(known, (view, view), BODIES, Affine.identity())
     assert maps is not None and [round(float(part.amax()), 2) for part in maps.fixed] == [0.5, 1.0]
     known.segmenter.trust = torch.tensor([0.0, 1.0])
-    maps = map_structures(known, view, view, BODY, Affine.identity())
+    maps = map_structures(known, (view, view), BODIES, Affine.identity())
     assert maps is not None and maps.structures == (20,)
 
 
@@ -141,7 +143,7 @@ def test_many_structures_share_channels_and_stay_apart() -> None:
     spots = [((-24.0 + 9 * (k % 6), -20.0 + 18 * (k // 6), 0.0), 4.5, level) for k, level in enumerate(levels)]
     sharp = network(*levels)
     view = balls(cube(64, 1.0), *spots)
-    maps = map_structures(sharp, view, view, ((0, 0, 0), (63, 63, 63)), Affine.identity())
+    maps = map_structures(sharp, (view, view), (((0, 0, 0), (63, 63, 63)),) * 2, Affine.identity())
     assert maps is not None and len(maps.structures) == 18 and len(maps.fixed) == 16
     drawn = torch.stack([draw(part, maps.grid, view.grid, Affine.identity())[0] for part in maps.fixed])
     codes = []
@@ -154,12 +156,12 @@ def test_many_structures_share_channels_and_stay_apart() -> None:
 
 def test_maps_alone_carry_a_ball_onto_its_partner_without_folding() -> None:
     fixed, moving = balls(GRID, ((0, 0, 0), 14, 0.4)), balls(GRID, ((8, 0, 0), 12, 0.4))
-    maps = map_structures(network(0.4), fixed, moving, BODY, Affine.identity())
+    maps = map_structures(network(0.4), (fixed, moving), BODIES, Affine.identity())
     assert maps is not None
     levels = [Level(GRID, 40, Smoothing(1.5, 0.5))]
 
     def pull(grid: Grid) -> MapPull:
-        return MapPull(maps, grid, None, 0.5)
+        return MapPull(maps, Affine.identity(), grid, None, 0.5)
 
     def overlap(displacement: Tensor | None) -> float:
         inside = draw((moving.values > 0.2).float(), GRID, GRID, Affine.identity(), displacement)[0] > 0.5
@@ -171,18 +173,18 @@ def test_maps_alone_carry_a_ball_onto_its_partner_without_folding() -> None:
     assert float(index_determinant(found).amin()) > 0
     # Where both maps agree already nothing moves.
     same = replace(maps, moving=maps.fixed)
-    off, step = MapPull(same, GRID, None, 1.0).velocity(torch.zeros(3, *GRID.shape))
+    off, step = MapPull(same, Affine.identity(), GRID, None, 1.0).velocity(torch.zeros(3, *GRID.shape))
     assert off < 0.05 and float(step.abs().amax()) < 0.05
 
 
 def test_at_a_finer_scale_the_step_is_as_long_in_millimetres() -> None:
     fixed, moving = balls(GRID, ((0, 0, 0), 14, 0.4)), balls(GRID, ((3, 0, 0), 14, 0.4))
-    maps = map_structures(network(0.4), fixed, moving, BODY, Affine.identity())
+    maps = map_structures(network(0.4), (fixed, moving), BODIES, Affine.identity())
     assert maps is not None
     fine = Grid.from_arrays((64,) * 3, (1.0,) * 3, (-31.5,) * 3, np.eye(3))
     steps = {}
     for grid in (maps.grid, fine):
-        _, step = MapPull(maps, grid, None, 1.0).velocity(torch.zeros(3, *grid.shape))
+        _, step = MapPull(maps, Affine.identity(), grid, None, 1.0).velocity(torch.zeros(3, *grid.shape))
         steps[grid.size] = float(step[0].amax()) * grid.spacing[0]
     assert steps[fine.size] == pytest.approx(steps[maps.grid.size], rel=0.25)
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 _ORGANS = {1: ("liver", (-9.0, 2.0, 0.0), 9.0), 2: ("spleen", (12.0, -3.0, 4.0), 6.0), 3: ("kidney_left", (8.0, 8.0, -9.0), 5.0)}
 _SIZE = (28, 26, 24)
 _SPACING = (2.0, 2.0, 2.2)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small tensors are slower on several threads, and sums there depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _draw(person: int) -> tuple[np.ndarray, np.ndarray]:

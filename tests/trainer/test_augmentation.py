@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -19,14 +17,6 @@ from unireg_cli.spatial.velocity import compose
 GRID = Grid.from_arrays((30, 24, 20), (2.0, 2.0, 2.5), (-29.0, -23.0, -24.0), np.eye(3))
 SHAPE = (32, 32, 32)
 STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def generator(seed: int = 0) -> torch.Generator:

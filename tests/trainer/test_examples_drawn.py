@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +26,6 @@ _TURN = Affine.from_parts(np.array([[0, 0, 1.0], [1, 0, 0], [0, -1, 0]]), (-36.0
 OBLIQUE = Grid.from_matrix((34, 33, 36), _TURN.matrix @ np.diag([2.1, 2.0, 2.0, 1]))
 PLAIN = Augmentation(intensity_probability=0)
 STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def example(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from trainer.augmentation import Augmentation
 from trainer.config import Segmenting
 from trainer.config_file import read_config
 from trainer.lattices import lattice_of, padded
+from trainer.pool import load_pool
 from trainer.run import run
 from trainer.sampling import Gallery, nearest
 from trainer.segmenting import Sight, classes_of, draw_sight, segmentable, segmentation_dice, segmentation_loss, trust
+from trainer.start import begin, settled
 from unireg_cli.errors import UsageError
 from unireg_cli.io.weights import read_weights
 from unireg_cli.model.anatomy import vocabulary
@@ -31,14 +33,6 @@ HEART, KIDNEY = (id for id in map(KNOWN.structure_id, ("heart_myocardium", "kidn
 TAUGHT = (*sorted((*IDS, KIDNEY)), HEART)
 PLAIN = Augmentation(intensity_probability=0)
 STILL = Segmenting(voxels=(20_000, 20_000), box=20_000, angle=0, scale=0, shift=0, bent=0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -163,6 +157,26 @@ def test_a_run_of_segmentation_alone_learns_and_leaves_the_registration_as_it_wa
     again = config_of(recipe("again", steps=1, init=str(tmp_path / "more" / "unireg-own.safetensors")), learns=learns)
     run(again)
     assert read_weights(tmp_path / "again" / "unireg-own-last.safetensors").config["network"] == file.config["network"]
+
+
+def test_a_segmenter_learns_more_structures_and_keeps_those_it_knows(recipe: Recipe, tmp_path: Path) -> None:
+    liver, spleen = (KNOWN.structure_id(name) for name in ("liver", "spleen"))
+    assert liver is not None and spleen is not None
+    network = replace(read_config(recipe()).network, segmented=(spleen, liver))
+    run(replace(config_of(recipe("few", steps=3, tune_every=3), learns=("segmentation",)), network=network))
+    few = read_weights(tmp_path / "few" / "unireg-own.safetensors")
+    init = str(tmp_path / "few" / "unireg-own.safetensors")
+    more = config_of(recipe("more", steps=1, tune_every=100, init=init), learns=("segmentation",))
+    pools = [load_pool(source, Path(), Path(more.cache), more.seed, pairs=False) for source in more.sources]
+    grown = settled(more, pools, (spleen, liver))
+    third = KNOWN.structure_id("kidney_left")
+    assert grown.network.segmented == (spleen, liver, third)
+    # A run that goes on keeps the list it began with.
+    assert settled(more, pools, (spleen, liver), resumed=True).network.segmented == (spleen, liver)
+    found = begin(grown, torch.device("cpu")).average
+    for name in ("queries", "bias", "trust"):
+        assert torch.equal(found[f"segmenter.{name}"][:2], few.tensors[f"segmenter.{name}"])
+    assert float(found["segmenter.trust"][2]) == 0 and float(found["segmenter.bias"][2]) == -3
 
 
 def test_both_parts_learn_from_an_example_each(recipe: Recipe, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -30,14 +30,6 @@ SOURCE = Source(path="x")
 ONE = Asking(all=0, region=0, most=1)
 NEVER, AGAIN = Passes(second=0), Passes(second=1)
 PLAIN, TWICE = Lattices(12_000), Lattices(12_000, (4_000,))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def example(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,14 +25,6 @@ Make = Callable[..., Network]
 KNOWN = vocabulary()
 _TURN = Affine.from_parts(np.array([[0, 0, 1.0], [1, 0, 0], [0, -1, 0]]), (-36.0, -34.0, 33.0))
 TURNED = Grid.from_matrix((34, 33, 36), _TURN.matrix @ np.diag([2.1, 2.0, 2.0, 1]))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def pair_of(fixed: Scan, moving: Scan, affine: Affine) -> TunePair:

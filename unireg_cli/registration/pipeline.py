@@ -213,12 +213,12 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
         return aligned, None
     pair, asked = aligned.pair, network.known.resolve(settings.anatomy)
     favoured = () if asked.everything else tuple(asked.structures)
-    look = partial(map_structures, network, pair.fixed, pair.moving, body_box(pair.foreground > 0), asked=favoured)
-    maps = look(affine=aligned.affine)
+    bodies = body_box(pair.foreground > 0), body_box(pair.moving_foreground > 0)
+    maps = map_structures(network, (pair.fixed, pair.moving), bodies, aligned.affine, favoured)
     better = None if maps is None else brought_together(maps, aligned.affine)
     if better is not None:
         affine, pair.decisions["affine"] = better
-        aligned, maps = replace(aligned, affine=affine), look(affine=affine)
+        aligned = replace(aligned, affine=affine)
     names = [] if maps is None else [network.known.name_of(id) for id in maps.structures]
     pair.decisions["structures"] = f"{len(names)} seen in both images{': ' if names else ''}{', '.join(names)}"
     return aligned, maps
@@ -285,7 +285,7 @@ def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps:
     if maps is None:
         return prediction.displacement
     levels = map_levels(prediction.grid, settings)
-    pull = partial(MapPull, maps, before=prediction.on, strength=MAP_STRENGTH)
+    pull = partial(MapPull, maps, affine, before=prediction.on, strength=MAP_STRENGTH)
     found = refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, prediction.on, pull)
     return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
 
@@ -315,7 +315,7 @@ def _pull(known: Known, affine: Affine, before: Before | None, device: torch.dev
     """Everything but the images that moves the refinement; None if there is nothing."""
     makers: list[Callable[[Grid], Pull]] = []
     if known.maps is not None:
-        makers.append(partial(MapPull, known.maps, before=before, strength=MAP_STRENGTH))
+        makers.append(partial(MapPull, known.maps, affine, before=before, strength=MAP_STRENGTH))
     if known.guide is not None:
         makers.append(known.guide.pull(affine, before, device))
     return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None

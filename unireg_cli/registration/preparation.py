@@ -28,6 +28,7 @@ class Prepared:
     measure: Measure
     decisions: dict[str, str]
     foreground: Tensor
+    moving_foreground: Tensor
 
 
 def prepare(fixed: Image, moving: Image, settings: Settings, fixed_mask: Image | None, moving_mask: Image | None) -> Prepared:
@@ -39,16 +40,17 @@ def prepare(fixed: Image, moving: Image, settings: Settings, fixed_mask: Image |
     if chosen is Similarity.AUTO:
         same = fixed_modality is moving_modality
         chosen, why = (Similarity.LNCC, "both images are of one modality") if same else (Similarity.MIND, "the modalities differ")
-    values = normalise(fixed, fixed_modality)
+    values, moving_values = normalise(fixed, fixed_modality), normalise(moving, moving_modality)
     view_fixed = View(values.to(device), fixed.grid, _mask(fixed_mask, fixed, device))
-    view_moving = View(normalise(moving, moving_modality).to(device), moving.grid, _mask(moving_mask, moving, device))
+    view_moving = View(moving_values.to(device), moving.grid, _mask(moving_mask, moving, device))
     decisions = {
         "fixed_modality": why_fixed,
         "moving_modality": why_moving,
         "similarity": f"{chosen.value} ({why})",
         "device": why_device,
     }
-    return Prepared(view_fixed, view_moving, measure(chosen), decisions, foreground(values, fixed_modality))
+    bodies = foreground(values, fixed_modality), foreground(moving_values, moving_modality)
+    return Prepared(view_fixed, view_moving, measure(chosen), decisions, *bodies)
 
 
 def _mask(mask: Image | None, image: Image, device: torch.device) -> Tensor | None:

@@ -169,18 +169,17 @@ class MapPull:
         Thirion, "Image matching as a diffusion process: an analogy with Maxwell's demons", Medical Image Analysis 1998.
     """
 
-    def __init__(self, maps: StructureMaps, grid: Grid, before: Before | None, strength: float) -> None:
+    def __init__(self, maps: StructureMaps, affine: Affine, grid: Grid, before: Before | None, strength: float) -> None:
         self.shape = grid.shape
         own = coarser(grid, maps.grid.voxels) if grid.voxels > maps.grid.voxels else grid
         margin = [max(2, n // 8) for n in own.size]
         wide = own.padded(margin, margin)
-        identity, device = Affine.identity(), maps.fixed.device
-        self.fixed, _ = draw_channels(maps.fixed, maps.grid, own, identity)
+        self.fixed, _ = draw_channels(maps.fixed, maps.grid, own, Affine.identity())
         self.slopes = central_difference(self.fixed)
-        further = None if before is None else before(wide)
-        moving, _ = draw_channels(maps.moving, maps.grid, wide, identity, further)
+        moving = maps.moved(affine, wide, None if before is None else before(wide))
+        # Channels last: the values of a voxel are read together.
         self.moving = moving.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
-        self.lattice = index_lattice(own.shape, device=device) + torch.tensor([float(m) for m in margin], device=device)
+        self.lattice = index_lattice(own.shape, device=moving.device) + moving.new_tensor([float(m) for m in margin])
         self.strength = strength
 
     def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
