@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
 from unireg_cli.spatial import Affine, Grid
-from unireg_cli.spatial.drawing import draw, index_map, known_inside, map_lattice
+from unireg_cli.spatial.drawing import draw, draw_channels, index_map, known_inside, map_lattice
 from unireg_cli.spatial.sampling import index_lattice
 
 
@@ -87,3 +88,22 @@ def test_index_map_goes_through_millimetres(grid: Grid, grids: dict[str, Grid]) 
     assert np.allclose(index @ matrix[:3, :3].T + matrix[:3, 3], expected, rtol=0, atol=1e-9)
     assert np.allclose(map_lattice(torch.from_numpy(index).float(), matrix), expected, rtol=0, atol=1e-4)
     assert map_lattice(index_lattice((2, 3, 4)), matrix).shape == (2, 3, 4, 3)
+
+
+@pytest.mark.parametrize("coarser", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_grids_with_axes_in_another_order_and_direction_are_read_axis_by_axis_and_alike(order: tuple[int, int, int], coarser: bool) -> None:
+    grid = Grid.from_arrays((14, 12, 10), (1.0, 1.5, 2.0), (3.0, -4.0, 5.0), np.eye(3))
+    turn = np.eye(3)[:, order] * (-1, 1, -1)
+    edges = np.array([2.9, 2.1, 3.3] if coarser else [0.9, 1.1, 0.8])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn * edges
+    size = (6, 7, 5) if coarser else (13, 11, 12)
+    matrix[:3, 3] = grid.center_lps + np.array([0.3, -0.2, 0.4]) - matrix[:3, :3] @ ((np.asarray(size) - 1) / 2)
+    target = Grid.from_matrix(size, matrix)
+    values = torch.from_numpy(np.stack([texture(grid, seed) for seed in (0, 1)]))
+    found, known = draw_channels(values, grid, target, Affine.identity())
+    # A displacement of nothing takes the way for grids that are turned against each other.
+    expected, inside = draw_channels(values, grid, target, Affine.identity(), torch.zeros(3, *target.shape))
+    assert found.shape == (2, *target.shape) and torch.allclose(found, expected, rtol=0, atol=1e-5)
+    assert torch.equal(known, inside) and 0 < float(known.mean()) <= 1

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from unireg_cli.errors import TransformFileError
-from unireg_cli.spatial import Chain, DisplacementField, Grid
+from unireg_cli.spatial import Affine, Chain, DisplacementField, Grid
 from unireg_cli.spatial.field import field_from_index, index_from_mm
 
 Twin = Callable[[Chain], sitk.Transform]
@@ -126,3 +126,21 @@ def test_description_says_the_reach(grid: Grid) -> None:
     vectors = np.zeros((*grid.shape, 3), np.float32)
     vectors[1, 2, 3] = (3.0, 0.0, 4.0)
     assert "up to 5.0 mm" in DisplacementField(vectors, grid).describe()
+
+
+TURNS = [np.eye(3), np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, -1]]), np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0], [0, 0, 1]])]
+
+
+@pytest.mark.parametrize("cosines", TURNS)
+def test_slices_of_a_grid_are_mapped_as_their_points_are(cosines: np.ndarray) -> None:
+    random = np.random.default_rng(0)
+    own = Grid.from_arrays((20, 18, 16), (6.0, 5.0, 7.0), (2.0, 2.0, 2.0), np.eye(3))
+    field = DisplacementField(random.normal(0, 3, (*own.shape, 3)).astype(np.float32), own)
+    # Larger than the field; along its axes in any order, or turned.
+    size, spacing = np.array([51, 65, 71]), np.array([3.0, 2.5, 2.0])
+    grid = Grid.from_arrays(size.tolist(), spacing, own.center_lps + 0.1 - cosines @ (spacing * (size - 1) / 2), cosines)
+    for chain in (Chain((field,)), Chain((field, Affine.from_parts(0.9 * np.eye(3), (1, 2, 3)))), Chain((Affine.identity(), field))):
+        found = chain.map_slices(grid, 5, 40)
+        np.testing.assert_allclose(found, chain.map(grid.points_lps(5, 40)), rtol=0, atol=1e-4)
+    outside = np.abs(grid.points_lps() - field.map_slices(grid, 0, 71)).max(axis=-1) == 0
+    assert 0.1 < outside.mean() < 0.9

@@ -134,20 +134,24 @@ class Pose:
 
     def affine(self, parameters: FloatArray) -> Affine:
         """x -> c + shift + L (x - c), LPS mm."""
-        scaled = parameters[3:] / self.radius
-        linear = rotation(scaled) if len(scaled) == 3 else np.eye(3) + scaled.reshape(3, 3)
-        return Affine.from_parts(linear, parameters[:3], self.center)
+        return Affine.from_parts(self._linear(parameters[3:]), parameters[:3], self.center)
 
     def derivative(self, parameters: FloatArray) -> FloatArray:
-        """d (upper 3 x 4) / d parameters by central differences: (n, 3, 4); costs no image access."""
+        """d (upper 3 x 4) / d parameters: (n, 3, 4); of a rotation vector by central differences, which cost no image access."""
+        rows = np.zeros((len(parameters), 3, 4))
+        rows[range(3), range(3), 3] = 1
         step = 1e-4 * self.radius
-        rows = []
-        for n in range(len(parameters)):
+        for n in range(3, len(parameters)):
             nudge = np.zeros_like(parameters)
             nudge[n] = step
-            ahead, behind = self.affine(parameters + nudge).matrix, self.affine(parameters - nudge).matrix
-            rows.append((ahead - behind)[:3] / (2 * step))
-        return np.stack(rows)
+            ahead, behind = self._linear((parameters + nudge)[3:]), self._linear((parameters - nudge)[3:])
+            linear = (ahead - behind) / (2 * step)
+            rows[n, :, :3], rows[n, :, 3] = linear, -linear @ self.center
+        return rows
+
+    def _linear(self, numbers: FloatArray) -> FloatArray:
+        scaled = numbers / self.radius
+        return rotation(scaled) if len(scaled) == 3 else np.eye(3) + scaled.reshape(3, 3)
 
 
 def rotation(vector: FloatArray) -> FloatArray:

@@ -45,6 +45,7 @@ class StructureMaps:
 
     ``structures`` are vocabulary ids; ``centres`` (2, K, 3) where they are in fixed and moving, LPS mm of each image, and
     ``weights`` (K,) how much each centre counts: by the cube root of its volume and the segmenter's trust, those not asked for less.
+    ``reliance``: how far the structures are relied on in the mean, 0 to 1, those not asked for counting less.
     """
 
     fixed: Tensor
@@ -54,6 +55,7 @@ class StructureMaps:
     structures: tuple[int, ...]
     centres: FloatArray
     weights: FloatArray
+    reliance: float
 
     def moved(self, affine: Affine, grid: Grid, displacement: Tensor | None = None) -> Tensor:
         """The moving maps read at affine(x + u(x)) on a grid of the fixed space; ``displacement`` u (3, D, H, W) in its voxels."""
@@ -101,13 +103,15 @@ def map_structures(
     if not len(kept):
         return None
     chosen = tuple(ids[int(k)] for k in kept)
-    shares = torch.tensor([1.0 if not asked or id in asked else others for id in chosen], device=device) * segmenter.trust[kept]
+    wanted = torch.tensor([1.0 if not asked or id in asked else others for id in chosen], device=device)
+    shares = wanted * segmenter.trust[kept]
     codes = _codes(len(kept), device) * shares
     # Large structures say best where they are, but not in proportion to their volume.
     weights = shares * least[kept] ** (1 / 3)
     packed = [_packed(segmenter, sight, kept, codes) for sight in sights]
     centres = np.stack([sight.centres[kept.cpu().numpy()] for sight in sights])
-    return StructureMaps(packed[0], packed[1], sights[0].grid, sights[1].grid, chosen, centres, weights.double().cpu().numpy())
+    grids, reliance = (sights[0].grid, sights[1].grid), float(shares.sum() / wanted.sum())
+    return StructureMaps(packed[0], packed[1], *grids, chosen, centres, weights.double().cpu().numpy(), reliance)
 
 
 def brought_together(maps: StructureMaps, affine: Affine) -> tuple[Affine, str] | None:

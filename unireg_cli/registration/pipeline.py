@@ -24,8 +24,8 @@ from unireg_cli.registration.pull import MapPull, Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.schedule import (
-    MAP_STRENGTH,
     map_levels,
+    map_strength,
     network_alone,
     network_smoothness,
     refinement_steps,
@@ -285,7 +285,7 @@ def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps:
     if maps is None:
         return prediction.displacement
     levels = map_levels(prediction.grid, settings)
-    pull = partial(MapPull, maps, affine, before=prediction.on, strength=MAP_STRENGTH)
+    pull = partial(MapPull, maps, affine, before=prediction.on, strength=map_strength(maps.reliance))
     found = refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, prediction.on, pull)
     return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
 
@@ -315,7 +315,7 @@ def _pull(known: Known, affine: Affine, before: Before | None, device: torch.dev
     """Everything but the images that moves the refinement; None if there is nothing."""
     makers: list[Callable[[Grid], Pull]] = []
     if known.maps is not None:
-        makers.append(partial(MapPull, known.maps, affine, before=before, strength=MAP_STRENGTH))
+        makers.append(partial(MapPull, known.maps, affine, before=before, strength=map_strength(known.maps.reliance)))
     if known.guide is not None:
         makers.append(known.guide.pull(affine, before, device))
     return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None

@@ -47,7 +47,7 @@ _STIFFER_AFTER = {Mode.INTER: 1.2, Mode.INTRA: 2.0}
 
 # How far a step brings structure maps towards each other, as a share of the way. On tune pairs 0.8 gave abdomen_mr 0.828 of Dice at
 # a spread of log |J| of 0.383 (0.743 and 0.383 without maps), but abdomen_ct 0.639 and 0.481; 0.3 gave 0.794 and 0.327, 0.659 and 0.393.
-MAP_STRENGTH = 0.3
+_MAP_STRENGTH = 0.8
 # How much more the refinement smooths where maps pull.
 _STIFFER_MAPPED = 1.3
 # Where nothing but the network has a say, its structure maps are laid onto each other: voxels of a scale, about, and most steps there.
@@ -60,6 +60,11 @@ def map_levels(grid: Grid, settings: Settings) -> list[Level]:
     strength = (0.5 + settings.smoothness) * (_INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0)
     smoothing = Smoothing(strength * _MAP_SMOOTHING.velocity, strength * _MAP_SMOOTHING.field)
     return [Level(coarser(grid, voxels) if voxels < grid.voxels else grid, steps, smoothing) for voxels, steps in _MAP_STEPS]
+
+
+def map_strength(reliance: float) -> float:
+    """How far a step brings structure maps towards each other, as a share of the way; ``reliance`` see ``StructureMaps``."""
+    return _MAP_STRENGTH * reliance
 
 
 def network_alone(settings: Settings) -> bool:

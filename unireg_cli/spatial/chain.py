@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unireg_cli.spatial.affine import Affine
 from unireg_cli.spatial.field import DisplacementField
+from unireg_cli.spatial.grid import Grid
 from unireg_cli.types import AnyArray, FloatArray
 
 Transform = Affine | DisplacementField
@@ -29,6 +30,12 @@ class Chain:
         for step in self.steps:
             mapped = step.map(mapped)
         return mapped
+
+    def map_slices(self, grid: Grid, start: int, stop: int) -> FloatArray:
+        """Map the voxel centres of slices start <= k < stop of a grid: (slices, y, x, 3), LPS mm, float64."""
+        if self.steps and isinstance(self.steps[0], DisplacementField):
+            return Chain(self.steps[1:]).map(self.steps[0].map_slices(grid, start, stop))
+        return self.map(grid.points_lps(start, stop))
 
     def invert(self) -> Chain:
         """The inverse chain: inverted steps in reverse order; fields are inverted numerically (see spatial.inverse)."""

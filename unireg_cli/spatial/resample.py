@@ -37,7 +37,7 @@ def resample(
     slab = max(1, _CHUNK // (reference.size[0] * reference.size[1]))
     for start in range(0, reference.size[2], slab):
         stop = min(start + slab, reference.size[2])
-        index = index_of_reference.map(reference.points_lps(start, stop))
+        index = index_of_reference.map_slices(reference, start, stop)
         inside = inside_buffer(index, grid.size)
         values = np.full(inside.shape, fill, dtype=voxels.dtype)
         if inside.any():
