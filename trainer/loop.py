@@ -22,6 +22,7 @@ from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
 from unireg_cli.model.adapter import CONDITIONAL
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network
+from unireg_cli.registration.sight import SIGHT_VOXELS
 
 
 @dataclass(slots=True, eq=False)
@@ -196,7 +197,9 @@ def tune(
             result = evaluate(network, pool.tune, pairs, pool.tune_affines, gallery, vocabulary(), voxels=voxels)
         if "segmentation" in config.learns and network.segmenter is not None:
             classes = classes_of(pool.tune, config.network.segmented, vocabulary())
-            found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, config.segmenting.voxels[1], config.network.divisor)
+            # On a lattice as registrations have it, for that is what the trust is about.
+            voxels = min(config.segmenting.voxels[1], SIGHT_VOXELS)
+            found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, voxels, config.network.divisor)
             result = replace(result, segmented=sum(found.values()) / len(found) if found else math.nan)
             for place, dice in found.items():
                 seen.setdefault(place, []).append(dice)

@@ -22,6 +22,7 @@ from trainer.pool import load_pool
 from trainer.sampling import Gallery
 from trainer.segmenting import classes_of, segmentation_dice
 from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.registration.sight import SIGHT_VOXELS
 
 RECIPE = tables.HERE.parents[1] / "weights" / "recipe.toml"
 
@@ -30,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Look and print."""
     parser = tables.common_arguments(__doc__, "segmenting")
     parser.add_argument("--weights", help="a .safetensors file (default: the shipped weights)")
-    parser.add_argument("--voxels", type=int, default=1_200_000, help="of the lattice, about (default: as registrations have it)")
+    parser.add_argument("--voxels", type=int, default=SIGHT_VOXELS, help="of the lattice, about (default: as registrations have it)")
     chosen = parser.parse_args(words)
     bench.use_threads(chosen.threads)
     judge = bench.load_judge(chosen.weights)

@@ -9,6 +9,7 @@ import pytest
 
 from unireg_cli.registration.schedule import (
     map_levels,
+    map_strength,
     network_alone,
     network_smoothness,
     refinement_steps,
@@ -32,7 +33,12 @@ def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
         settings = Settings(mode=mode)
         assert stiffness(settings, after_network=True, mapped=True) == pytest.approx(1.3 * stiffness(settings, after_network=True))
     plain, mapped = (refinement_steps(Settings(), network=True, steered=False, mapped=flag) for flag in (False, True))
-    assert plain[:-1] == mapped[:-1] and 0 < mapped[-1] < plain[-1]
+    # What is large has been done by the maps alone.
+    assert mapped[:-2] == (0, 0) and plain[1] > 0 and all(0 < one < other for one, other in zip(mapped[-2:], plain[-2:], strict=True))
+
+
+def test_maps_pull_no_further_than_they_are_relied_on() -> None:
+    assert map_strength(0.0) == 0 and map_strength(0.4) == pytest.approx(0.4 * map_strength(1.0)) and 0 < map_strength(1.0) <= 1
 
 
 def test_scales_on_which_maps_are_alone_end_at_the_prediction_and_stiffen_with_smoothness() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,8 +17,8 @@ from unireg_cli.registration.attention import attend
 from unireg_cli.registration.finish import finish_field
 from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, similarities
 from unireg_cli.registration.maps import StructureMaps, brought_together, map_structures
-from unireg_cli.registration.network_grid import body_box
-from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on, predict
+from unireg_cli.registration.network_grid import body_box, network_grid
+from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, displacement_on, predict
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
 from unireg_cli.registration.pull import MapPull, Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
@@ -38,6 +38,7 @@ from unireg_cli.registration.steering import Guide, Steering, make_guide
 from unireg_cli.registration.stopwatch import Stopwatch
 from unireg_cli.spatial import Affine, Chain, Grid, Image
 from unireg_cli.spatial.filters import resize_displacement
+from unireg_cli.spatial.inverse import invert_index
 from unireg_cli.spatial.velocity import compose
 from unireg_cli.types import TransformKind
 
@@ -171,7 +172,7 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
             with watch.stage("predict"):
                 progress("predict", 0, 1)
                 aligned, maps = _map(network, aligned, settings)
-                prediction = _predict(network, aligned, settings)
+                prediction = _predict(network, aligned, maps, settings)
                 if not network_alone(settings) and not _helps(prediction, aligned):
                     prediction = None
         guide = None
@@ -196,15 +197,21 @@ def _linear_result(aligned: Aligned, watch: Stopwatch) -> Registration:
     return Registration(forward, forward.invert(), affine, None, None, grid, quality, pair.decisions, warnings, watch.stages)
 
 
-def _predict(network: Network, aligned: Aligned, settings: Settings) -> Prediction:
-    """The network under the condition asked for."""
+def _predict(network: Network, aligned: Aligned, maps: StructureMaps | None, settings: Settings) -> Prediction:
+    """The network under the condition asked for, from where structure maps lead."""
     pair, steered = aligned.pair, aligned.steering is not None
     device, known = pair.fixed.values.device, network.known
     condition = Condition(known.resolve(settings.anatomy), settings.mode, network_smoothness(settings, steered=steered))
     box = body_box(pair.foreground > 0)
-    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, as_ask(condition, known, device))
+    ask, begun = as_ask(condition, known, device), None
+    plan: Sequence[tuple[int, int]] = PLAN
+    if maps is not None:
+        grid = network_grid(pair.fixed.grid, box, pair.moving.grid, PLAN_MAPPED[0][0])
+        plan, begun = PLAN_MAPPED, _begun(pair, aligned.affine, maps, grid, settings)
+    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
-    return replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
+    found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
+    return found if maps is None else replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
 
 
 def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
@@ -224,6 +231,23 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     return aligned, maps
 
 
+def _begun(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
+    """What structure maps alone bring, on ``grid``, before the network sees the pair."""
+    displacement = _map_motion(pair, affine, maps, map_levels(grid, settings), None)
+    return Prediction(displacement, invert_index(displacement), grid, grid, None)
+
+
+def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps: StructureMaps, settings: Settings) -> Tensor:
+    """The prediction with its structure maps laid onto each other: nothing but the network has a say."""
+    found = _map_motion(pair, affine, maps, map_levels(prediction.grid, settings), prediction.on)
+    return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
+
+
+def _map_motion(pair: Prepared, affine: Affine, maps: StructureMaps, levels: list[Level], before: Before | None) -> Tensor:
+    pull = partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
+    return refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, before, pull)
+
+
 def _helps(prediction: Prediction, aligned: Aligned) -> bool:
     """Whether the images are so much more alike than under the affine alone that a refinement should start from the prediction."""
     pair, grid = aligned.pair, coarser(aligned.fixed.grid, JUDGE_VOXELS)
@@ -241,7 +265,7 @@ def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch
     with watch.stage("refine"):
         if guide is None and prediction is not None and network_alone(settings):
             network_grid, report = prediction.grid, _report(settings, 1.0, [], None, network=True)
-            displacement = _laid_together(pair, affine, prediction, known.maps, settings)
+            displacement = prediction.displacement
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
             network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
@@ -278,16 +302,6 @@ def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch
     return Registration(
         forward, inverse, affine, field, inverse_field, network_grid, quality, pair.decisions, tuple(warnings), watch.stages, report
     )
-
-
-def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps: StructureMaps | None, settings: Settings) -> Tensor:
-    """The prediction with its own structure maps laid onto each other: nothing but the network has a say."""
-    if maps is None:
-        return prediction.displacement
-    levels = map_levels(prediction.grid, settings)
-    pull = partial(MapPull, maps, affine, before=prediction.on, strength=map_strength(maps.reliance))
-    found = refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, prediction.on, pull)
-    return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
 
 
 def _refined(

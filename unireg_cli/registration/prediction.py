@@ -22,7 +22,9 @@ from unireg_cli.types import Mode
 
 # Voxels of the lattice and passes on it, one after the other: what is large is found on few voxels, and each pass starts from
 # what those before it have left.
-_PLAN = ((30_000, 1), (60_000, 1), (140_000, 1), (700_000, 1), (3_000_000, 1))
+PLAN = ((30_000, 1), (60_000, 1), (140_000, 1), (700_000, 1), (3_000_000, 1))
+# The same after structure maps have been laid together: what is large is done.
+PLAN_MAPPED = ((140_000, 1), (700_000, 1), (2_000_000, 1))
 # Lattices of up to so many voxels are passed both ways, fixed to moving and moving to fixed, and the mean is taken: on tune pairs it
 # is a tenth smoother at the same overlap. A lattice may be a little larger than it was asked for.
 _BOTH_WAYS = 1_000_000
@@ -101,7 +103,14 @@ def gains_from_bfloat16(device: torch.device) -> bool:
 
 
 def predict(
-    network: Network, fixed: View, moving: View, body: Box, affine: Affine, ask: Ask, plan: Sequence[tuple[int, int]] = _PLAN
+    network: Network,
+    fixed: View,
+    moving: View,
+    body: Box,
+    affine: Affine,
+    ask: Ask,
+    plan: Sequence[tuple[int, int]] = PLAN,
+    begun: Prediction | None = None,
 ) -> Prediction:
     """The network on a pair. Masks say where a metric counts; the network has none and is shown all of both images.
 
@@ -113,8 +122,9 @@ def predict(
         affine: fixed -> moving points, LPS mm.
         ask: the condition.
         plan: most voxels of a lattice, about, and passes on it, coarse first.
+        begun: what is known before the first pass, with its inverse.
     """
-    found: Prediction | None = None
+    found = begun
     for voxels, passes in plan:
         grid = network_grid(fixed.grid, body, moving.grid, voxels)
         lattice = grid.padded((0, 0, 0), [-n % network.settings.divisor for n in grid.size])

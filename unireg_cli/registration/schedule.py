@@ -21,11 +21,12 @@ _STEPS_AFTER: dict[Effort, tuple[int, ...]] = {
     Effort.DEFAULT: (0, 30, 30, 10),
     Effort.BEST: (0, 100, 150, 80),
 }
-# The same where structure maps pull: they bring most of what detail brings, and less of its roughness.
+# The same where structure maps pull and have been laid together before. At coarser scales the images would pull apart what the maps have
+# brought together: with (0, 30, 30, 5) hearts lost 0.03 of Dice on tune pairs.
 _STEPS_MAPPED: dict[Effort, tuple[int, ...]] = {
     Effort.FAST: (0, 0, 0, 0),
-    Effort.DEFAULT: (0, 30, 30, 5),
-    Effort.BEST: (0, 100, 150, 40),
+    Effort.DEFAULT: (0, 0, 20, 5),
+    Effort.BEST: (0, 0, 60, 40),
 }
 # Fewest steps where the user's own guides steer: they act at every scale, and the network has not seen them.
 _STEPS_STEERED: dict[Effort, tuple[int, ...]] = {
@@ -45,14 +46,17 @@ _WIDER_BEFORE = {Mode.INTER: 0.6, Mode.INTRA: 0.0}
 _STIFFER_AFTER = {Mode.INTER: 1.2, Mode.INTRA: 2.0}
 
 
-# How far a step brings structure maps towards each other, as a share of the way. On tune pairs 0.8 gave abdomen_mr 0.828 of Dice at
-# a spread of log |J| of 0.383 (0.743 and 0.383 without maps), but abdomen_ct 0.639 and 0.481; 0.3 gave 0.794 and 0.327, 0.659 and 0.393.
-_MAP_STRENGTH = 0.8
+# How far a step brings structure maps towards each other, as a share of the way, where all structures are relied on altogether. Before the
+# network and after it maps are laid together alone, and then pull in the refinement. On tune pairs (examples/claims/tune_split.py; two
+# of each set, four hearts) with --fast: 0.8 and the smoothing below gave abdomen_ct 0.636 of Dice at a spread of log |J| of 0.39,
+# abdomen_mr 0.836 and 0.36, hearts 0.822 and 0.42, brain_mr 0.591 and 0.22; without maps before the network abdomen_mr lost 0.03 to 0.05.
+# In the default mode 0.8 was rougher (abdomen_ct 0.650 and 0.439) than 0.5 (0.659 and 0.409).
+_MAP_STRENGTH = 0.5
 # How much more the refinement smooths where maps pull.
 _STIFFER_MAPPED = 1.3
-# Where nothing but the network has a say, its structure maps are laid onto each other: voxels of a scale, about, and most steps there.
+# Where nothing but structure maps has a say: voxels of a scale, about, and most steps there.
 _MAP_STEPS = ((60_000, 20), (400_000, 10))
-_MAP_SMOOTHING = Smoothing(2.0, 0.9)
+_MAP_SMOOTHING = Smoothing(2.5, 1.2)
 
 
 def map_levels(grid: Grid, settings: Settings) -> list[Level]:

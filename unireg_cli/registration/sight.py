@@ -19,7 +19,7 @@ from unireg_cli.spatial.sampling import index_lattice
 from unireg_cli.types import FloatArray
 
 # Voxels of the lattice on which an image is shown, about.
-_VOXELS = 1_200_000
+SIGHT_VOXELS = 1_200_000
 # Every other voxel of each axis says well enough which structures are there.
 _STRIDE = 2
 # What both images show is looked for this much further on each side, as a share of its extent: the affine may be off.
@@ -44,7 +44,7 @@ class Sight:
 def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
     """A normalised image, looked at within ``box`` on an upright lattice."""
     device = view.values.device
-    lattice = network_grid(view.grid, box, view.grid, _VOXELS).upright()
+    lattice = network_grid(view.grid, box, view.grid, SIGHT_VOXELS).upright()
     lattice = lattice.padded((0, 0, 0), [-n % network.settings.divisor for n in lattice.size])
     half = lattice.resized([n // 2 for n in lattice.size])
     values, inside = draw(view.values, view.grid, lattice, Affine.identity())
