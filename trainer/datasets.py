@@ -103,7 +103,7 @@ def read_dataset(path: Path, *, unused: Sequence[str] = (), limit: int | None = 
         raise InputError(f"{path}: some entries of training have an image and some have none; make two data sets of them")
     order = {str(Path(image or label)): k for k, (image, label) in enumerate(files)}
     paired = tuple((order[a], order[b]) for a, b in pairs if a in order and b in order)
-    persons = _persons(len(listed), paired)
+    persons = persons_of_scans(len(listed), paired)
     numbers, structures = _compact(names, known)
     # "intensity" says in words why the numbers of a CT are not Hounsfield units.
     modality = Modality.CT if hounsfield else Modality.AUTO
@@ -161,7 +161,7 @@ def _read_scan(name: str, image: Path | None, label: Path, numbers: dict[int, in
     return Scan(name, picture.grid, normal.half(), compact, body_box(foreground(normal, modality) > 0), person)
 
 
-def _persons(count: int, paired: Sequence[tuple[int, int]]) -> list[int]:
+def persons_of_scans(count: int, paired: Sequence[tuple[int, int]]) -> list[int]:
     """Number of the person of each scan: scans listed as a pair are one person, any other scan is a person of its own."""
     person = list(range(count))
     for a, b in paired:

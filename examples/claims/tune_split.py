@@ -17,7 +17,7 @@ from pathlib import Path
 import bench
 import tables
 
-from trainer.datasets import held_persons
+from trainer.datasets import held_persons, persons_of_scans
 from unireg_cli.registration.settings import Settings
 from unireg_cli.types import Effort, Mode
 
@@ -27,11 +27,11 @@ def held_out(data: Path, name: str, limit: int | None) -> bench.PairList:
     listed = bench.pair_list(data, name)
     content = json.loads((listed.folder / "dataset.json").read_text("utf-8"))
     scans = [listed.folder / entry["image"] for entry in content["training"]]
-    persons = [tables.person_of(name, bench.stem(scan)) for scan in scans]
+    twice = [(listed.folder / pair["0"], listed.folder / pair["1"]) for pair in content.get("training_paired_images", [])]
+    persons = persons_of_scans(len(scans), [(scans.index(one), scans.index(other)) for one, other in twice])
     held = held_persons(persons)
     if listed.mode is Mode.INTRA:
-        listed_pairs = [(listed.folder / pair["0"], listed.folder / pair["1"]) for pair in content["training_paired_images"]]
-        pairs = [pair for pair in listed_pairs if tables.person_of(name, bench.stem(pair[0])) in held]
+        pairs = [pair for pair in twice if persons[scans.index(pair[0])] in held]
     else:
         own = [scan for scan, person in zip(scans, persons, strict=True) if person in held]
         pairs = list(zip(own, own[1:] + own[:1], strict=True))

@@ -205,13 +205,13 @@ def _predict(network: Network, aligned: Aligned, maps: StructureMaps | None, set
     box = body_box(pair.foreground > 0)
     ask, begun = as_ask(condition, known, device), None
     plan: Sequence[tuple[int, int]] = PLAN
-    if maps is not None:
+    if maps is not None and maps.leading:
         grid = network_grid(pair.fixed.grid, box, pair.moving.grid, PLAN_MAPPED[0][0])
         plan, begun = PLAN_MAPPED, _begun(pair, aligned.affine, maps, grid, settings)
     found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
-    return found if maps is None else replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
+    return found if maps is None or not maps.leading else replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
 
 
 def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
@@ -309,7 +309,7 @@ def _refined(
 ) -> tuple[Tensor, SteeringReport]:
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
     prediction, guide = known.prediction, known.guide
-    mapped = known.maps is not None
+    mapped = known.maps is not None and known.maps.leading
     stiff = stiffness(settings, after_network=prediction is not None and guide is None, mapped=mapped)
     steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=mapped)
     levels = plan_levels(grid, steps, stiff - 0.5)
