@@ -138,6 +138,17 @@ def test_what_is_not_relied_on_weighs_less_or_nothing() -> None:
     assert maps is not None and maps.structures == (20,)
 
 
+def test_maps_lead_only_where_they_are_relied_on() -> None:
+    known, view = network(0.4, 0.8), balls(GRID, *FIXED)
+    for trust, reliance, asked_for_second, leading in ((0.9, 0.7, 0.77 / 1.3, True), (0.2, 0.35, 0.56 / 1.3, False)):
+        known.segmenter.trust = torch.tensor([trust, 0.5])
+        every, one = (map_structures(known, (view, view), BODIES, Affine.identity(), asked) for asked in ((), (20,)))
+        assert every is not None and one is not None
+        # Who leads does not depend on what is asked for.
+        assert every.leading is one.leading is leading
+        assert every.reliance == pytest.approx(reliance) and one.reliance == pytest.approx(asked_for_second)
+
+
 def test_many_structures_share_channels_and_stay_apart() -> None:
     levels = [0.05 + 0.05 * k for k in range(18)]
     spots = [((-24.0 + 9 * (k % 6), -20.0 + 18 * (k // 6), 0.0), 4.5, level) for k, level in enumerate(levels)]

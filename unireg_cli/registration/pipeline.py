@@ -211,7 +211,9 @@ def _predict(network: Network, aligned: Aligned, maps: StructureMaps | None, set
     found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
-    return found if maps is None or not maps.leading else replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
+    if maps is None or not maps.leading:
+        return found
+    return replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
 
 
 def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
