@@ -26,6 +26,8 @@ _CLIMBED = 4
 # A map that turns the images further than this against each other, degrees, contradicts their headers: it must be the best at the finest
 # scale too, where organs and not the outline alone decide.
 _UPRIGHT = 60.0
+# By how much it must be better: of two maps that are as good, as of an image with a symmetry, the headers' is meant.
+_CLEARLY = 1e-3
 # No climb changes the volume by more than this factor; beyond it the search has lost itself (0: a flat map, below: a mirrored one).
 _VOLUMES = (0.1, 10.0)
 # A climb ends with the step that raises the similarity by less than this.
@@ -256,7 +258,7 @@ def align(
             report(len(found) * len(scales) + scales.index((voxels, steps)), total)
             affine, value = search.climb(affine, numbers, voxels, steps)
         found[name] = affine, value
-    name = max(found, key=lambda key: found[key][1])
+    name = max(found, key=lambda key: found[key][1] + (_CLEARLY if _is_upright(found[key][0]) else 0.0))
     kept = max(ranked, key=lambda key: search.value(starts[key], finest))
     if search.value(starts[kept], finest) > found[name][1]:
         return starts[kept], f"{kept} (kept: the search did not improve it)"
