@@ -246,8 +246,11 @@ def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps:
 
 
 def _map_motion(pair: Prepared, affine: Affine, maps: StructureMaps, levels: list[Level], before: Before | None) -> Tensor:
-    pull = partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
-    return refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, before, pull)
+    return refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, before, _map_pull(maps, affine, before))
+
+
+def _map_pull(maps: StructureMaps, affine: Affine, before: Before | None) -> Callable[[Grid], Pull]:
+    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
 
 
 def _helps(prediction: Prediction, aligned: Aligned) -> bool:
@@ -331,7 +334,7 @@ def _pull(known: Known, affine: Affine, before: Before | None, device: torch.dev
     """Everything but the images that moves the refinement; None if there is nothing."""
     makers: list[Callable[[Grid], Pull]] = []
     if known.maps is not None:
-        makers.append(partial(MapPull, known.maps, affine, before=before, strength=map_strength(known.maps.reliance)))
+        makers.append(_map_pull(known.maps, affine, before))
     if known.guide is not None:
         makers.append(known.guide.pull(affine, before, device))
     return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None

@@ -14,7 +14,7 @@ from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box, network_grid
 from unireg_cli.registration.prediction import gains_from_bfloat16
 from unireg_cli.spatial import Affine, Grid
-from unireg_cli.spatial.drawing import draw
+from unireg_cli.spatial.drawing import draw, index_map
 from unireg_cli.spatial.sampling import index_lattice
 from unireg_cli.types import FloatArray
 
@@ -75,8 +75,8 @@ def shared_box(grid: Grid, body: Box, other: Grid, other_body: Box, own_from_oth
     """
     ends = np.asarray(other_body, float)
     corners = np.stack([ends[list(bits), range(3)] for bits in np.ndindex(2, 2, 2)])
-    points = own_from_other.map(corners @ other.lps_from_index[:3, :3].T + other.lps_from_index[:3, 3])
-    index = points @ grid.index_from_lps[:3, :3].T + grid.index_from_lps[:3, 3]
+    matrix = index_map(grid, other, own_from_other)
+    index = corners @ matrix[:3, :3].T + matrix[:3, 3]
     low, high = index.min(axis=0), index.max(axis=0)
     margin = _SHARED_MARGIN * (high - low)
     first = np.maximum(np.floor(low - margin).astype(int), body[0]).tolist()
