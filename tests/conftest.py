@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -50,8 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _threads() -> None:
+    """Two in all: also the programs that tests of several processes start have one each."""
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    if several:
+        os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1 if several else 2)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import logging
 import os
 import resource
 import signal
-import statistics
 import subprocess
 import sys
 from typing import get_args
@@ -29,14 +28,19 @@ def children_seconds() -> float:
 
 
 def test_help_is_instant():
-    """Processor time, so that a busy machine does not decide; the waits of an idle one are far below it."""
-    taken = []
-    for _ in range(3):
-        before = children_seconds()
+    """Beside the help of a Typer program with nothing of its own, in one run: half a second is for an idle machine to hold."""
+    empty = "import typer; app = typer.Typer(); app.command()(lambda: None); app(['--help'])"
+    least, ours = [], []
+    for _ in range(5):
+        begun = children_seconds()
+        subprocess.run([sys.executable, "-c", empty], capture_output=True, check=True)
+        between = children_seconds()
         done = subprocess.run([sys.executable, "-m", "unireg_cli", "register", "--help"], capture_output=True, check=True)
-        taken.append(children_seconds() - before)
+        least.append(between - begun)
+        ours.append(children_seconds() - between)
     assert b"--fail-on-folding" in done.stdout
-    assert statistics.median(taken) < 0.5
+    # The least of each, because others on the machine only add.
+    assert min(ours) < 2 * min(least)
 
 
 def test_the_app_loads_nothing_heavy():

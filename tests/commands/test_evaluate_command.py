@@ -105,11 +105,14 @@ def test_two_processes_give_what_one_gives(dataset, tmp_path):
 
 
 def test_comparison_needs_no_data_set(dataset, tmp_path):
-    _run(dataset[0], "--transforms", dataset[1], "-o", tmp_path / "a_")
+    # Tables of the longest names: once they left no room for the plots beside their legend.
+    place = tmp_path / ("long_" * 40)
+    place.mkdir()
+    _run(dataset[0], "--transforms", dataset[1], "-o", place / "a_")
     shutil.copy(dataset[1] / "b_to_a.tfm", dataset[1] / "c_to_a.tfm")
-    _run(dataset[0], "--transforms", dataset[1], "-o", tmp_path / "b_")
+    _run(dataset[0], "--transforms", dataset[1], "-o", place / "b_")
     report = tmp_path / "compared.html"
-    done = _run("--compare", tmp_path / "a_pairs.csv", tmp_path / "b_pairs.csv", "-o", tmp_path / "c_", "--report", report)
+    done = _run("--compare", place / "a_pairs.csv", place / "b_pairs.csv", "-o", tmp_path / "c_", "--report", report)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "c_comparison.json").read_text())["comparison"]
     # One voxel too short became one too far: the same overlap; both pairs share person a.

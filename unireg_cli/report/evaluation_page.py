@@ -12,6 +12,8 @@ from unireg_cli.report.page import Section, page, png_image, table
 
 Rows = Sequence[Mapping[str, Any]]
 _MOST_BOXES = 45
+# Of a method's name in a legend, and how wide a letter of it is.
+_MOST_LETTERS, _INCHES_A_LETTER = 60, 0.06
 
 
 def evaluation_page(
@@ -103,7 +105,11 @@ def _draw(columns: Mapping[str, Sequence[Sequence[float]]], names: Sequence[str]
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(min(16, 2.5 + 0.35 * len(names) * max(1, len(columns))), 3.8), dpi=100, layout="constrained")
+    # A method may be called by a long path, of which the end says most; the plot is as wide as its legend needs.
+    labels = [name if len(name) <= _MOST_LETTERS else "…" + name[1 - _MOST_LETTERS :] for name in columns]
+    legend = 1.5 + _INCHES_A_LETTER * max(map(len, labels), default=0)
+    wide = min(16, max(2.5 + 0.35 * len(names) * max(1, len(columns)), legend))
+    figure = Figure(figsize=(wide, 3.8), dpi=100, layout="constrained")
     axes = figure.subplots()
     colours = ("#4477aa", "#ee6677", "#228833", "#ccbb44")
     width = 0.8 / max(1, len(columns))
@@ -117,7 +123,7 @@ def _draw(columns: Mapping[str, Sequence[Sequence[float]]], names: Sequence[str]
     axes.set_ylabel(title)
     axes.grid(axis="y", alpha=0.3)
     if len(columns) > 1:
-        axes.legend(handles=[Patch(facecolor=colours[n % 4], alpha=0.6, label=name) for n, name in enumerate(columns)], fontsize=7)
+        axes.legend(handles=[Patch(facecolor=colours[n % 4], alpha=0.6, label=name) for n, name in enumerate(labels)], fontsize=7)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
