@@ -32,7 +32,7 @@ def structures(fixed: np.ndarray, moving: np.ndarray) -> Structures:
 def test_the_border_of_a_structure_is_drawn_to_its_partner() -> None:
     # The moving ball lies one voxel (2 mm) further along x: u must become +1 voxel along x.
     pull = StructurePull(structures(ball((0, 0, 0), 14), ball((2, 0, 0), 14)), Affine.identity(), GRID, None, CPU)
-    off, step = pull.velocity(torch.zeros(3, *GRID.shape))
+    off, step = pull.velocity(torch.zeros(3, *GRID.shape), 0.0)
     border = torch.from_numpy(np.abs(np.linalg.norm(GRID.points_lps(), axis=-1) - 14) < 2)
     ahead = border & torch.from_numpy(np.abs(GRID.points_lps()[..., 0]) > 11)
     assert 0.3 < off < 0.7  # the mean of |cos| over a sphere is one half
@@ -40,7 +40,7 @@ def test_the_border_of_a_structure_is_drawn_to_its_partner() -> None:
     assert float(step[0][ahead].mean()) == pytest.approx(0.80 / 1.1, abs=0.06)
     there = torch.zeros(3, *GRID.shape)
     there[0] = 1.0
-    off, step = pull.velocity(there)
+    off, step = pull.velocity(there, 0.0)
     assert off < 0.05 and float(step.abs().amax()) < 0.3
 
 
@@ -52,21 +52,21 @@ def test_what_the_moving_map_does_not_show_does_not_pull() -> None:
     cut = Image(np.zeros(half.shape), half)
     maps = Segmentations(Image(whole, GRID), Image(np.ascontiguousarray(whole[:, :, :14]), half))
     found = find_structures(maps, image, cut, (), vocabulary())
-    off, step = StructurePull(found, Affine.identity(), GRID, None, CPU).velocity(torch.zeros(3, *GRID.shape))
+    off, step = StructurePull(found, Affine.identity(), GRID, None, CPU).velocity(torch.zeros(3, *GRID.shape), 0.0)
     assert off < 0.1 and float(step.abs().amax()) < 0.5
 
 
 def test_a_landmark_is_drawn_to_its_target_and_then_left_alone() -> None:
-    places, targets = torch.tensor([[14.0, 14.0, 14.0]]), torch.tensor([[16.0, 14.0, 13.0]])
+    places, targets = torch.tensor([[14.0, 14.0, 14.0]]), torch.tensor([[15.0, 14.0, 13.5]])
     pull = LandmarkPull(places, targets, torch.ones(1), GRID)
-    off, step = pull.velocity(torch.zeros(3, *GRID.shape))
-    assert off == pytest.approx(5**0.5) and step[:, 14, 14, 14].tolist() == pytest.approx([1.0, 0.0, -0.5])
+    off, step = pull.velocity(torch.zeros(3, *GRID.shape), 0.0)
+    assert off == pytest.approx(1.25**0.5) and step[:, 14, 14, 14].tolist() == pytest.approx([0.5, 0.0, -0.25])
     there = torch.zeros(3, *GRID.shape)
-    there[0], there[2] = 2.0, -1.0
-    off, step = pull.velocity(there)
+    there[0], there[2] = 1.0, -0.5
+    off, step = pull.velocity(there, 0.0)
     assert off == 0 and not step.any()
-    both = Pulls([pull, pull]).velocity(torch.zeros(3, *GRID.shape))
-    assert both[0] == pytest.approx(2 * 5**0.5) and both[1][:, 14, 14, 14].tolist() == pytest.approx([2.0, 0.0, -1.0])
+    both = Pulls([pull, pull]).velocity(torch.zeros(3, *GRID.shape), 0.0)
+    assert both[0] == pytest.approx(2 * 1.25**0.5) and both[1][:, 14, 14, 14].tolist() == pytest.approx([1.0, 0.0, -0.5])
 
 
 def test_structures_come_together_where_the_images_show_nothing() -> None:

@@ -41,11 +41,12 @@ def test_maps_pull_no_further_than_they_are_relied_on() -> None:
     assert map_strength(0.0) == 0 and map_strength(0.4) == pytest.approx(0.4 * map_strength(1.0)) and 0 < map_strength(1.0) <= 1
 
 
-def test_scales_on_which_maps_are_alone_end_at_the_prediction_and_stiffen_with_smoothness() -> None:
+def test_maps_alone_are_laid_together_coarsely_before_the_network_and_stiffen_with_smoothness() -> None:
     grid = Grid.from_arrays((80, 70, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
-    levels = map_levels(grid, Settings(smoothness=0.3))
-    assert levels[-1].grid == grid and levels[0].grid.voxels < 80_000 and all(level.steps > 0 for level in levels)
-    stiff = map_levels(grid, Settings(smoothness=0.9))
+    before, levels = (map_levels(grid, Settings(smoothness=0.3), after_network=after) for after in (False, True))
+    assert [level.grid.voxels for level in before] == sorted(level.grid.voxels for level in before)
+    assert before[-1].grid.voxels < levels[0].grid.voxels <= grid.voxels and all(level.steps > 0 for level in (*before, *levels))
+    stiff = map_levels(grid, Settings(smoothness=0.9), after_network=True)
     assert all(more.smoothing.velocity > less.smoothing.velocity for more, less in zip(stiff, levels, strict=True))
 
 

@@ -235,13 +235,13 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
 
 def _begun(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
     """What structure maps alone bring, on ``grid``, before the network sees the pair."""
-    displacement = _map_motion(pair, affine, maps, map_levels(grid, settings), None)
+    displacement = resize_displacement(_map_motion(pair, affine, maps, map_levels(grid, settings, after_network=False), None), grid.shape)
     return Prediction(displacement, invert_index(displacement), grid, grid, None)
 
 
 def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps: StructureMaps, settings: Settings) -> Tensor:
     """The prediction with its structure maps laid onto each other: nothing but the network has a say."""
-    found = _map_motion(pair, affine, maps, map_levels(prediction.grid, settings), prediction.on)
+    found = _map_motion(pair, affine, maps, map_levels(prediction.grid, settings, after_network=True), prediction.on)
     return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
 
 

@@ -24,7 +24,7 @@ from unireg_cli.types import Mode
 # what those before it have left.
 PLAN = ((30_000, 1), (60_000, 1), (140_000, 1), (700_000, 1), (3_000_000, 1))
 # The same after structure maps have been laid together: what is large is done.
-PLAN_MAPPED = ((140_000, 1), (700_000, 1), (2_000_000, 1))
+PLAN_MAPPED = ((140_000, 1), (700_000, 1), (3_000_000, 1))
 # Lattices of up to so many voxels are passed both ways, fixed to moving and moving to fixed, and the mean is taken: on tune pairs it
 # is a tenth smoother at the same overlap. A lattice may be a little larger than it was asked for.
 _BOTH_WAYS = 1_000_000

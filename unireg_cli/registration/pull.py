@@ -35,8 +35,21 @@ _WIDTH = 3.0
 class Pull(Protocol):
     """A force at one scale."""
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
-        """How far off the guides still are on average (voxels), and the step (3, D, H, W) in voxels that would bring them home."""
+    def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
+        """How far off the guides still are on average (voxels), and the step (3, D, H, W) in voxels that would bring them home.
+
+        The step is nowhere longer than a voxel and smoothed by a Gaussian of ``width`` voxels, see :func:`settled`.
+        """
+
+
+def shortened(velocity: Tensor, most: float = 1.0) -> Tensor:
+    """Vectors (3, D, H, W) longer than ``most`` cut to that length."""
+    return velocity * (most / velocity.square().sum(dim=0).sqrt_().clamp_min_(most))
+
+
+def settled(step: Tensor, widths: tuple[float, float, float], most: float = 1.0) -> Tensor:
+    """A step (3, D, H, W) as it may be taken: no longer than ``most``, then smoothed by ``widths`` (z, y, x), all in voxels."""
+    return gaussian(shortened(step, most), widths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +82,7 @@ class StructurePull:
         self.lattice = index_lattice(grid.shape, device=device)
         self.borders = [border for code in structures.steering_codes if (border := _border(first, second, code, margin)) is not None]
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+    def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
         """Mean distance between borders, and the step that closes it; see :class:`Pull`."""
         push = displacement.new_zeros(3, *self.shape)
         slope = displacement.new_full(self.shape, _FLOOR)
@@ -84,7 +97,7 @@ class StructurePull:
             slope[border.place] += slopes.square().sum(dim=0)
             near = border.fixed.abs() < _BLUR
             off.append(float(apart[near].abs().mean()) if bool(near.any()) else 0.0)
-        return sum(off) / max(len(off), 1), push.div_(slope)
+        return sum(off) / max(len(off), 1), settled(push.div_(slope), (width,) * 3)
 
 
 def _border(fixed: Tensor, moving: Tensor, code: int, margin: list[int]) -> _Border | None:
@@ -139,11 +152,11 @@ class LandmarkPull:
         width = _WIDTH * max(grid.spacing)
         self.sigma = tuple(width / edge for edge in grid.spacing)
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+    def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
         """Weighted mean distance of the landmarks from their targets, and the step; see :class:`Pull`."""
         left = self.targets - self.places - sample_index(displacement, self.places).T
         off = float((left.norm(dim=1) * self.weights).sum() / self.weights.sum())
-        return off, spread(self.places, left, self.weights, self.sigma, self.shape)
+        return off, settled(spread(self.places, left, self.weights, self.sigma, self.shape), (width,) * 3)
 
 
 class Pulls:
@@ -152,9 +165,9 @@ class Pulls:
     def __init__(self, parts: list[Pull]) -> None:
         self.parts = parts
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+    def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
         """Sums; see :class:`Pull`."""
-        found = [part.velocity(displacement) for part in self.parts]
+        found = [part.velocity(displacement, width) for part in self.parts]
         return sum(off for off, _ in found), torch.stack([step for _, step in found]).sum(dim=0)
 
 
@@ -182,10 +195,10 @@ class MapPull:
         self.lattice = index_lattice(own.shape, device=moving.device) + moving.new_tensor([float(m) for m in margin])
         self.strength = strength
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+    def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
         """How far apart the maps are, in voxels of their own slope, and the step that closes it; see :class:`Pull`."""
-        depth, height, width = self.fixed.shape[1:]
-        own = resize_displacement(displacement, (depth, height, width))
+        depth, height, width_own = self.fixed.shape[1:]
+        own = resize_displacement(displacement, (depth, height, width_own))
         moved = sample_index(self.moving, self.lattice + own.permute(1, 2, 3, 0))
         apart = self.fixed - moved
         slopes = central_difference(moved).add_(self.slopes).mul_(0.5)
@@ -193,4 +206,7 @@ class MapPull:
         steep, far = slopes.square_().sum(dim=(0, 1)), apart.square_().sum(dim=0)
         off = float((far.sum() / steep.sum().clamp_min(1e-6)).sqrt())
         push.mul_(self.strength).div_(steep + far * _DAMPING + _FLAT)
+        # Smoothed where it was found: on the level's own voxels, which may be many more, it would take as long as the images' part.
+        part = (depth / self.shape[0], height / self.shape[1], width_own / self.shape[2])
+        push = settled(push, (width * part[0], width * part[1], width * part[2]), min(part))
         return off, resize_displacement(push, self.shape)

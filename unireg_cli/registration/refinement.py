@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unireg_cli.registration.alignment import View, coarser
-from unireg_cli.registration.pull import Pull
+from unireg_cli.registration.pull import Pull, shortened
 from unireg_cli.similarity.measure import Measure, divisor
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
@@ -100,9 +100,9 @@ class Blank:
     def __init__(self, grid: Grid, device: torch.device) -> None:
         self.lattice = index_lattice(grid.shape, device=device)
 
-    def velocity(self, displacement: Tensor) -> tuple[float, Tensor]:
+    def velocity(self, _displacement: Tensor) -> tuple[float, None]:
         """No similarity, no force; see :meth:`Scene.velocity`."""
-        return 0.0, torch.zeros_like(displacement)
+        return 0.0, None
 
 
 def plan_levels(grid: Grid, steps: tuple[int, ...], smoothness: float) -> list[Level]:
@@ -169,31 +169,27 @@ def climb_level(scene: Scene | Blank, level: Level, displacement: Tensor, pull: 
     length, history = 1.0, [float("-inf")]
     widths = (level.smoothing.velocity,) * 3
     for _ in range(level.steps):
-        value, velocity = scene.velocity(displacement)
-        off, step = (0.0, None) if pull is None else pull.velocity(displacement)
+        value, force = scene.velocity(displacement)
+        off, step = (0.0, None) if pull is None else pull.velocity(displacement, level.smoothing.velocity)
         value -= _VOXEL_OFF * off
         if value < history[-1]:
             length = max(0.7 * length, 0.2)
         history.append(value)
         if len(history) > _PATIENCE and value - history[-_PATIENCE] < _ENOUGH:
             return
-        velocity = gaussian(velocity, widths)
-        longest = _longest(velocity)
-        if longest <= 0 and step is None:
+        velocity = None if force is None else _of_length(gaussian(force, widths), length)
+        if velocity is None or step is None:
+            velocity = velocity if step is None else step
+        else:
+            velocity = shortened(velocity.add_(step))
+        if velocity is None:
             return
-        velocity.mul_(length / max(longest, 1e-12))
-        if step is not None:
-            velocity += gaussian(shortened(step), widths)
-            velocity = shortened(velocity)
         displacement = compose(displacement, velocity, scene.lattice)
         displacement = gaussian(displacement, (level.smoothing.field,) * 3)
         yield displacement
 
 
-def shortened(velocity: Tensor, most: float = 1.0) -> Tensor:
-    """Vectors (3, D, H, W) longer than ``most`` cut to that length."""
-    return velocity * (most / velocity.square().sum(dim=0).sqrt_().clamp_min_(most))
-
-
-def _longest(velocity: Tensor) -> float:
-    return math.sqrt(float(velocity.square().sum(dim=0).amax()))
+def _of_length(velocity: Tensor, length: float) -> Tensor | None:
+    """``velocity`` (3, D, H, W) with its longest vector of that length; None if it is zero."""
+    longest = math.sqrt(float(velocity.square().sum(dim=0).amax()))
+    return velocity.mul_(length / longest) if longest > 0 else None

@@ -55,15 +55,17 @@ _MAP_STRENGTH = 0.5
 # How much more the refinement smooths where maps pull.
 _STIFFER_MAPPED = 1.3
 # Where nothing but structure maps has a say: voxels of a scale, about, and most steps there.
-_MAP_STEPS = ((60_000, 20), (400_000, 10))
-_MAP_SMOOTHING = Smoothing(2.5, 1.2)
+_MAP_STEPS_BEFORE = ((30_000, 40), (60_000, 15))
+_MAP_STEPS_AFTER = ((150_000, 15),)
+_MAP_SMOOTHING = Smoothing(2.0, 1.0)
 
 
-def map_levels(grid: Grid, settings: Settings) -> list[Level]:
+def map_levels(grid: Grid, settings: Settings, *, after_network: bool) -> list[Level]:
     """Scales on which structure maps alone are laid onto each other, the last one no finer than ``grid``."""
+    plan = _MAP_STEPS_AFTER if after_network else _MAP_STEPS_BEFORE
     strength = (0.5 + settings.smoothness) * (_INTRA_STIFFER if settings.mode is Mode.INTRA else 1.0)
     smoothing = Smoothing(strength * _MAP_SMOOTHING.velocity, strength * _MAP_SMOOTHING.field)
-    return [Level(coarser(grid, voxels) if voxels < grid.voxels else grid, steps, smoothing) for voxels, steps in _MAP_STEPS]
+    return [Level(coarser(grid, voxels) if voxels < grid.voxels else grid, steps, smoothing) for voxels, steps in plan]
 
 
 def map_strength(reliance: float) -> float:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from unireg_cli.types import AnyArray
 
+# Of a long axis so many voxels are smoothed in one product: of the whole matrix most is zeros.
+_PIECE = 48
+
 
 def box_sum(values: Tensor, radius: tuple[int, int, int]) -> Tensor:
     """Sum over windows of (2 r + 1) voxels per axis, zeros outside; ``radius`` in (z, y, x) order.
@@ -39,8 +42,25 @@ def gaussian(values: Tensor, sigma: tuple[float, float, float]) -> Tensor:
     for axis, width in zip((-3, -2, -1), sigma, strict=True):
         if width > 0 and values.shape[axis] > 1:
             matrix = _smoothing_matrix(values.shape[axis], float(width), str(values.device))
-            values = apply_matrix(values, matrix, axis)
+            values = _apply_band(values, matrix, axis, _reach(width))
     return values
+
+
+def _apply_band(values: Tensor, matrix: Tensor, axis: int, reach: int) -> Tensor:
+    """As :func:`apply_matrix` for a square matrix that is zero further than ``reach`` from its diagonal: long axes piece by piece."""
+    count = len(matrix)
+    if count <= _PIECE + 2 * reach:
+        return apply_matrix(values, matrix, axis)
+    pieces = []
+    for begin in range(0, count, _PIECE):
+        end, low, high = min(count, begin + _PIECE), max(0, begin - reach), min(count, begin + _PIECE + reach)
+        pieces.append(apply_matrix(values.narrow(axis, low, high - low), matrix[begin:end, low:high], axis))
+    return torch.cat(pieces, dim=axis)
+
+
+def _reach(sigma: float) -> int:
+    """Voxels to each side beyond which a Gaussian is cut off."""
+    return max(1, math.ceil(3 * sigma))
 
 
 def apply_matrix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
@@ -61,7 +81,7 @@ def apply_matrix(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
 @lru_cache(maxsize=256)
 @torch.inference_mode(False)  # a matrix first used without gradients must still serve a training step
 def _smoothing_matrix(count: int, sigma: float, device: str) -> Tensor:
-    reach = max(1, math.ceil(3 * sigma))
+    reach = _reach(sigma)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()
