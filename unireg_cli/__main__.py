@@ -15,7 +15,6 @@ from typing import NoReturn
 from unireg_cli.commands.failure import describe_failure
 from unireg_cli.commands.session import logger, start_logging, stop_logging
 
-
 # Imports make a million objects that stay: looked through less often for garbage, torch is there a quarter sooner.
 _RARELY = (10_000, 50, 50)
 

@@ -259,8 +259,9 @@ def align(
             affine, value = search.climb(affine, numbers, voxels, steps)
         found[name] = affine, value
     name = max(found, key=lambda key: found[key][1] + (_CLEARLY if _is_upright(found[key][0]) else 0.0))
-    kept = max(ranked, key=lambda key: search.value(starts[key], finest))
-    if search.value(starts[kept], finest) > found[name][1]:
+    untouched = {key: search.value(starts[key], finest) for key in ranked}
+    kept = max(ranked, key=lambda key: untouched[key])
+    if untouched[kept] > found[name][1]:
         return starts[kept], f"{kept} (kept: the search did not improve it)"
     return found[name][0], name
 

@@ -21,8 +21,11 @@ from unireg_cli.spatial.drawing import draw_channels
 from unireg_cli.spatial.filters import central_difference
 from unireg_cli.types import FloatArray
 
-# So many structures have a channel each; of more, every channel carries a random half against the other half.
-_CHANNELS = 16
+# So many structures have a channel each; of more, every channel carries a random half against the other half. Structures that were asked
+# for share no channel with others, and have at most so many.
+_CHANNELS, _ASKED_CHANNELS = 16, 8
+# Weight of the channels of all others where some were asked for.
+_OTHERS = 0.3
 # A structure counts if it is the likeliest at so many of the voxels looked at in both images, in volumes no more than this apart.
 _LEAST_VOXELS, _MOST_APART = 2, 4.0
 # Mean trust from which on maps lead. The hundred parcels of a brain are found with a Dice of 0.59 (trust about 0.3), and registration alone
@@ -48,9 +51,11 @@ class StructureMaps:
     """Probabilities of the structures that both images show, (C, D, H, W), each image's on a ``grid`` of its own.
 
     ``structures`` are vocabulary ids; ``centres`` (2, K, 3) where they are in fixed and moving, LPS mm of each image, and
-    ``weights`` (K,) how much each centre counts: by the cube root of its volume and the segmenter's trust, those not asked for less.
-    ``reliance``: how far the structures are relied on in the mean, 0 to 1, those not asked for counting less. ``leading``: whether they
-    are sure enough to be laid together before the network and after it, and not only to pull beside the images.
+    ``weights`` (K,) how much each centre counts: by the cube root of its volume and the segmenter's trust. ``shares`` (C,): what each
+    channel counts in a deformation, less for structures that were not asked for; an affine is of the whole and takes all alike.
+    ``reliance``: how far the structures are relied on in the mean, 0 to 1. ``leading``: whether they are sure enough to be laid together
+    before the network and after it, and not only to pull beside the images. ``asked_reliance``: that of the structures that were
+    asked for; None if all were, or if none of them is seen in both images.
     """
 
     fixed: Tensor
@@ -60,8 +65,10 @@ class StructureMaps:
     structures: tuple[int, ...]
     centres: FloatArray
     weights: FloatArray
+    shares: Tensor
     reliance: float
     leading: bool
+    asked_reliance: float | None = None
 
     def moved(self, affine: Affine, grid: Grid, displacement: Tensor | None = None) -> Tensor:
         """The moving maps read at affine(x + u(x)) on a grid of the fixed space; ``displacement`` u (3, D, H, W) in its voxels."""
@@ -73,6 +80,17 @@ class StructureMaps:
         apart, all_of_both = (self.fixed - moving).square().sum(), self.fixed.square().sum() + moving.square().sum()
         return 1 - float(apart / all_of_both.clamp_min(1e-6))
 
+    def alike(self) -> StructureMaps:
+        """The same with all structures counting alike, whatever was asked for."""
+        return replace(self, shares=torch.ones_like(self.shares))
+
+    def asked(self) -> StructureMaps | None:
+        """The channels of the structures that were asked for; None if there are none, or if they are not sure enough to lead."""
+        if self.asked_reliance is None or self.asked_reliance < _LEADING:
+            return None
+        own = self.shares == 1
+        return replace(self, fixed=self.fixed[own], moving=self.moving[own], shares=self.shares[own], reliance=self.asked_reliance)
+
     def coarse(self, voxels: int) -> StructureMaps:
         """The same on about so many voxels."""
         grids = coarser(self.grid, voxels), coarser(self.moving_grid, voxels)
@@ -82,7 +100,7 @@ class StructureMaps:
 
 
 def map_structures(
-    network: Network, views: tuple[View, View], bodies: tuple[Box, Box], affine: Affine, asked: Sequence[int] = (), others: float = 0.3
+    network: Network, views: tuple[View, View], bodies: tuple[Box, Box], affine: Affine, asked: Sequence[int] = ()
 ) -> StructureMaps | None:
     """Look for every structure that the segmenter was taught; None if it was taught none, or if both images show none.
 
@@ -92,7 +110,6 @@ def map_structures(
         bodies: box of each image's body.
         affine: fixed -> moving points, LPS mm; it only says which part of each image the other one may show.
         asked: ids of structures to favour, none for all alike.
-        others: weight of all others then.
     """
     segmenter = network.segmenter
     if segmenter is None:
@@ -109,16 +126,22 @@ def map_structures(
     if not len(kept):
         return None
     chosen = tuple(ids[int(k)] for k in kept)
-    wanted = torch.tensor([1.0 if not asked or id in asked else others for id in chosen], device=device)
-    shares = wanted * segmenter.trust[kept]
-    codes = _codes(len(kept), device) * shares
+    trust = segmenter.trust[kept]
+    wanted = torch.tensor([id in asked for id in chosen], device=device)
+    codes, of_asked = _codes(wanted)
+    some = bool(wanted.any())
     # Large structures say best where they are, but not in proportion to their volume.
-    weights = shares * least[kept] ** (1 / 3)
-    packed = [_packed(segmenter, sight, kept, codes) for sight in sights]
+    weights = trust * least[kept] ** (1 / 3)
+    packed = [_packed(segmenter, sight, kept, codes * trust) for sight in sights]
     centres = np.stack([sight.centres[kept.cpu().numpy()] for sight in sights])
-    grids, reliance = (sights[0].grid, sights[1].grid), float(shares.sum() / wanted.sum())
-    leading = float(segmenter.trust[kept].mean()) >= _LEADING
-    return StructureMaps(packed[0], packed[1], *grids, chosen, centres, weights.double().cpu().numpy(), reliance, leading)
+    reliance = float(trust.mean())
+    return StructureMaps(
+        *(packed[0], packed[1], sights[0].grid, sights[1].grid, chosen, centres, weights.double().cpu().numpy()),
+        shares=torch.where(of_asked, 1.0, _OTHERS) if some else torch.ones(len(of_asked), device=device),
+        reliance=reliance,
+        leading=reliance >= _LEADING,
+        asked_reliance=float(trust[wanted].mean()) if some else None,
+    )
 
 
 def brought_together(maps: StructureMaps, affine: Affine) -> tuple[Affine, str] | None:
@@ -174,13 +197,23 @@ def _fitted(maps: StructureMaps, start: Affine) -> Affine:
     return best
 
 
-def _codes(count: int, device: torch.device) -> Tensor:
-    """What each structure adds to each channel, (C, K): one channel each, or signs by chance, the same every time."""
-    if count <= _CHANNELS:
+def _codes(wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """What each structure adds to each channel, (C, K), and which channels are of ``wanted`` (K,) structures, (C,)."""
+    asked, others = int(wanted.sum()), int((~wanted).sum())
+    mine = min(asked, _ASKED_CHANNELS if others else _CHANNELS)
+    rest = min(others, _CHANNELS - mine)
+    codes = torch.zeros(mine + rest, len(wanted), device=wanted.device)
+    codes[:mine, wanted], codes[mine:, ~wanted] = _signs(mine, asked, wanted.device), _signs(rest, others, wanted.device)
+    return codes, torch.arange(mine + rest, device=wanted.device) < mine
+
+
+def _signs(channels: int, count: int, device: torch.device) -> Tensor:
+    """(channels, count): one channel for each of ``count``, or signs by chance, the same every time."""
+    if count <= channels:
         return torch.eye(count, device=device)
     generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, (_CHANNELS, count), generator=generator) * 2.0 - 1.0
-    return signs.to(device) / math.sqrt(_CHANNELS)
+    signs = torch.randint(0, 2, (channels, count), generator=generator) * 2.0 - 1.0
+    return signs.to(device) / math.sqrt(channels)
 
 
 def _packed(segmenter: Segmenter, sight: Sight, structures: Tensor, codes: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,16 +15,15 @@ from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
 from unireg_cli.registration.finish import finish_field
 from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, similarities
+from unireg_cli.registration.laying import lay_after, lay_before, map_pull
 from unireg_cli.registration.maps import StructureMaps, brought_together, map_structures
 from unireg_cli.registration.network_grid import body_box, network_grid
 from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, displacement_on, predict
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
-from unireg_cli.registration.pull import MapPull, Pull, Pulls
+from unireg_cli.registration.pull import Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.schedule import (
-    map_levels,
-    map_strength,
     network_alone,
     network_smoothness,
     refinement_steps,
@@ -38,7 +36,6 @@ from unireg_cli.registration.steering import Guide, Steering, make_guide
 from unireg_cli.registration.stopwatch import Stopwatch
 from unireg_cli.spatial import Affine, Chain, Grid, Image
 from unireg_cli.spatial.filters import resize_displacement
-from unireg_cli.spatial.inverse import invert_index
 from unireg_cli.spatial.velocity import compose
 from unireg_cli.types import TransformKind
 
@@ -207,13 +204,11 @@ def _predict(network: Network, aligned: Aligned, maps: StructureMaps | None, set
     plan: Sequence[tuple[int, int]] = PLAN
     if maps is not None and maps.leading:
         grid = network_grid(pair.fixed.grid, box, pair.moving.grid, PLAN_MAPPED[0][0])
-        plan, begun = PLAN_MAPPED, _begun(pair, aligned.affine, maps, grid, settings)
+        plan, begun = PLAN_MAPPED, lay_before(pair, aligned.affine, maps, grid, settings)
     found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
-    if maps is None or not maps.leading:
-        return found
-    return replace(found, displacement=_laid_together(pair, aligned.affine, found, maps, settings))
+    return found if maps is None else lay_after(pair, aligned.affine, maps, found, settings)
 
 
 def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
@@ -231,26 +226,6 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     names = [] if maps is None else [network.known.name_of(id) for id in maps.structures]
     pair.decisions["structures"] = f"{len(names)} seen in both images{': ' if names else ''}{', '.join(names)}"
     return aligned, maps
-
-
-def _begun(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
-    """What structure maps alone bring, on ``grid``, before the network sees the pair."""
-    displacement = resize_displacement(_map_motion(pair, affine, maps, map_levels(grid, settings, after_network=False), None), grid.shape)
-    return Prediction(displacement, invert_index(displacement), grid, grid, None)
-
-
-def _laid_together(pair: Prepared, affine: Affine, prediction: Prediction, maps: StructureMaps, settings: Settings) -> Tensor:
-    """The prediction with its structure maps laid onto each other: nothing but the network has a say."""
-    found = _map_motion(pair, affine, maps, map_levels(prediction.grid, settings, after_network=True), prediction.on)
-    return compose(prediction.displacement, resize_displacement(found, prediction.grid.shape))
-
-
-def _map_motion(pair: Prepared, affine: Affine, maps: StructureMaps, levels: list[Level], before: Before | None) -> Tensor:
-    return refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, before, _map_pull(maps, affine, before))
-
-
-def _map_pull(maps: StructureMaps, affine: Affine, before: Before | None) -> Callable[[Grid], Pull]:
-    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
 
 
 def _helps(prediction: Prediction, aligned: Aligned) -> bool:
@@ -334,7 +309,7 @@ def _pull(known: Known, affine: Affine, before: Before | None, device: torch.dev
     """Everything but the images that moves the refinement; None if there is nothing."""
     makers: list[Callable[[Grid], Pull]] = []
     if known.maps is not None:
-        makers.append(_map_pull(known.maps, affine, before))
+        makers.append(map_pull(known.maps, affine, before))
     if known.guide is not None:
         makers.append(known.guide.pull(affine, before, device))
     return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None

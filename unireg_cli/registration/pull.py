@@ -187,9 +187,10 @@ class MapPull:
         own = coarser(grid, maps.grid.voxels) if grid.voxels > maps.grid.voxels else grid
         margin = [max(2, n // 8) for n in own.size]
         wide = own.padded(margin, margin)
-        self.fixed, _ = draw_channels(maps.fixed, maps.grid, own, Affine.identity())
+        shares = maps.shares[:, None, None, None]
+        self.fixed = draw_channels(maps.fixed, maps.grid, own, Affine.identity())[0] * shares
         self.slopes = central_difference(self.fixed)
-        moving = maps.moved(affine, wide, None if before is None else before(wide))
+        moving = maps.moved(affine, wide, None if before is None else before(wide)) * shares
         # Channels last: the values of a voxel are read together.
         self.moving = moving.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
         self.lattice = index_lattice(own.shape, device=moving.device) + moving.new_tensor([float(m) for m in margin])

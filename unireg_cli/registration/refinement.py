@@ -177,13 +177,11 @@ def climb_level(scene: Scene | Blank, level: Level, displacement: Tensor, pull: 
         history.append(value)
         if len(history) > _PATIENCE and value - history[-_PATIENCE] < _ENOUGH:
             return
-        velocity = None if force is None else _of_length(gaussian(force, widths), length)
-        if velocity is None or step is None:
-            velocity = velocity if step is None else step
-        else:
-            velocity = shortened(velocity.add_(step))
-        if velocity is None:
+        seen = None if force is None else _of_length(gaussian(force, widths), length)
+        parts = [part for part in (seen, step) if part is not None]
+        if not parts:
             return
+        velocity = parts[0] if len(parts) == 1 else shortened(parts[0] + parts[1])
         displacement = compose(displacement, velocity, scene.lattice)
         displacement = gaussian(displacement, (level.smoothing.field,) * 3)
         yield displacement

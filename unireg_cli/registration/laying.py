@@ -1,0 +1,82 @@
+"""Structure maps laid onto each other where nothing else has a say: before the network, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from torch import Tensor
+
+from unireg_cli.model.network import surroundings
+from unireg_cli.registration.alignment import View, coarser
+from unireg_cli.registration.judging import JUDGE_VOXELS
+from unireg_cli.registration.maps import StructureMaps
+from unireg_cli.registration.prediction import Prediction, displacement_on
+from unireg_cli.registration.preparation import Prepared
+from unireg_cli.registration.pull import MapPull, Pull
+from unireg_cli.registration.refinement import Level, Scene, refine
+from unireg_cli.registration.schedule import asked_levels, asked_strength, map_levels, map_strength
+from unireg_cli.registration.settings import Settings
+from unireg_cli.spatial import Affine, Grid
+from unireg_cli.spatial.drawing import draw, draw_channels
+from unireg_cli.spatial.filters import resize_displacement
+from unireg_cli.spatial.inverse import invert_index
+from unireg_cli.spatial.velocity import compose
+
+Before = Callable[[Grid], Tensor]
+MakePull = Callable[[Grid], Pull]
+
+
+def map_pull(maps: StructureMaps, affine: Affine, before: Before | None) -> MakePull:
+    """Makes the pull of structure maps at a scale; ``before`` as in :func:`refine`."""
+    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
+
+
+def lay_before(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
+    """What structure maps alone bring, on ``grid``, before the network sees the pair."""
+    levels = map_levels(grid, settings, after_network=False)
+    displacement = resize_displacement(_moved(pair, affine, levels, None, map_pull(maps.alike(), affine, None)), grid.shape)
+    return Prediction(displacement, invert_index(displacement), grid, grid, None)
+
+
+def lay_after(pair: Prepared, affine: Affine, maps: StructureMaps, prediction: Prediction, settings: Settings) -> Prediction:
+    """The prediction with its structure maps laid onto each other, all that lead and then those that were asked for.
+
+    The second is kept only where the images near these structures become no less alike: on tune pairs it loses Dice where the maps are
+    wrong, and nearly always the similarity with it. ``pair.decisions`` says which it was.
+    """
+    if maps.leading:
+        levels = map_levels(prediction.grid, settings, after_network=True)
+        prediction = _composed(prediction, _moved(pair, affine, levels, prediction.on, map_pull(maps.alike(), affine, prediction.on)))
+    asked = maps.asked()
+    if asked is None:
+        return prediction
+    pull = partial(MapPull, asked, affine, before=prediction.on, strength=asked_strength(asked.reliance))
+    trial = _composed(prediction, _moved(pair, affine, asked_levels(prediction.grid, settings), prediction.on, pull))
+    before, after = _similarities_near(pair, affine, asked, (prediction, trial))
+    taken = after >= before
+    words = f"similarity near what was asked for {before:.3f} without, {after:.3f} with them"
+    pair.decisions["asked_maps"] = f"{'laid onto each other' if taken else 'left out'} ({words})"
+    return trial if taken else prediction
+
+
+def _moved(pair: Prepared, affine: Affine, levels: list[Level], before: Before | None, pull: MakePull) -> Tensor:
+    return refine(pair.fixed, pair.moving, affine, levels, None, lambda _done, _total: None, before, pull)
+
+
+def _composed(prediction: Prediction, found: Tensor) -> Prediction:
+    return replace(prediction, displacement=compose(prediction.displacement, resize_displacement(found, prediction.grid.shape)))
+
+
+def _similarities_near(pair: Prepared, affine: Affine, maps: StructureMaps, predictions: tuple[Prediction, ...]) -> list[float]:
+    """How alike the images are under each prediction where the fixed image shows the structures of ``maps``."""
+    grid = coarser(predictions[0].grid, JUDGE_VOXELS)
+    identity = Affine.identity()
+    shares = draw_channels(maps.fixed, maps.grid, grid, identity)[0].sum(dim=0) / maps.reliance
+    near = surroundings(shares.clamp(0, 1))
+    if pair.fixed.mask is not None:
+        near = near * draw(pair.fixed.mask, pair.fixed.grid, grid, identity)[0]
+    fixed = View(draw(pair.fixed.values, pair.fixed.grid, grid, identity)[0], grid, near)
+    scene = Scene(fixed, pair.moving, affine, grid, pair.measure)
+    return [scene.value(displacement_on(one.displacement, one.grid, grid)) for one in predictions]
