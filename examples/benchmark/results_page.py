@@ -21,6 +21,7 @@ import costs
 import forward_speed
 import scaling
 import scoring_speed
+import time_ratios
 import training_speed
 from benchmark_tables import read_tables
 from toolbox import TOOLS
@@ -37,6 +38,7 @@ CLAIMS = {
     "unseen": "Claim 6: a data set that training has not seen (zero-shot)",
 }
 COSTS = {
+    "time_ratios": ("Time beside greedy", time_ratios.told),
     "forward_speed": ("Time of the network alone", forward_speed.told),
     "scaling": ("Time and memory against image size", scaling.told),
     "cohort_cost": ("Cost of a cohort", cohort_cost.told),

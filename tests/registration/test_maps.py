@@ -121,11 +121,19 @@ def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
     assert map_structures(untaught, (one, one), BODIES, Affine.identity()) is None  # type: ignore[arg-type]
 
 
-def test_what_was_not_asked_for_weighs_less() -> None:
-    view = balls(GRID, *FIXED)
-    maps = map_structures(network(0.4, 0.8), (view, view), BODIES, Affine.identity(), (20,), 0.25)
-    assert maps is not None
-    assert [round(float(part.amax()), 2) for part in maps.fixed] == [0.25, 1.0]
+def test_what_was_not_asked_for_counts_less_in_a_deformation_and_alike_in_an_affine() -> None:
+    known, view = network(0.4, 0.8), balls(GRID, *FIXED)
+    every, one, none = (map_structures(known, (view, view), BODIES, Affine.identity(), asked) for asked in ((), (20,), (30,)))
+    assert every is not None and one is not None and none is not None
+    assert every.shares.tolist() == [1, 1] and every.asked() is None
+    # The channel of what was asked for comes first; the values are those of all.
+    assert one.shares[0] == 1 and 0 < float(one.shares[1]) < 0.5
+    assert torch.equal(one.fixed[0], every.fixed[1]) and torch.equal(one.fixed[1], every.fixed[0])
+    assert one.alike().shares.tolist() == [1, 1] and one.weights.tolist() == every.weights.tolist()
+    alone = one.asked()
+    assert alone is not None and torch.equal(alone.fixed, one.fixed[:1]) and torch.equal(alone.moving, one.moving[:1])
+    # What was asked for is seen nowhere: all others say where things are.
+    assert none.shares.tolist() == [1, 1] and none.asked() is None
 
 
 def test_what_is_not_relied_on_weighs_less_or_nothing() -> None:
@@ -140,13 +148,13 @@ def test_what_is_not_relied_on_weighs_less_or_nothing() -> None:
 
 def test_maps_lead_only_where_they_are_relied_on() -> None:
     known, view = network(0.4, 0.8), balls(GRID, *FIXED)
-    for trust, reliance, asked_for_second, leading in ((0.9, 0.7, 0.77 / 1.3, True), (0.2, 0.35, 0.56 / 1.3, False)):
-        known.segmenter.trust = torch.tensor([trust, 0.5])
+    for first, second, leading, alone in ((0.9, 0.5, True, True), (0.2, 0.5, False, True), (0.9, 0.2, True, False)):
+        known.segmenter.trust = torch.tensor([first, second])
         every, one = (map_structures(known, (view, view), BODIES, Affine.identity(), asked) for asked in ((), (20,)))
         assert every is not None and one is not None
-        # Who leads does not depend on what is asked for.
-        assert every.leading is one.leading is leading
-        assert every.reliance == pytest.approx(reliance) and one.reliance == pytest.approx(asked_for_second)
+        # Who leads does not depend on what is asked for; whether that is laid together alone does.
+        assert every.leading is one.leading is leading and every.reliance == one.reliance == pytest.approx((first + second) / 2)
+        assert one.asked_reliance == pytest.approx(second) and (one.asked() is not None) is alone
 
 
 def test_many_structures_share_channels_and_stay_apart() -> None:

@@ -1,0 +1,68 @@
+"""Seconds of unireg beside greedy's on the same pairs in one run: ``--fast`` and the default, whole processes, one after the other.
+
+usage: time_ratios.py --scorer SCORE.py [--sets brain_mr abdomen_ct abdomen_mr] [--pairs 2] [--work FOLDER] [-o OUT.csv]
+
+The pairs are run by benchmark.py, all tools in turn. A ratio is the whole process of unireg (Python and PyTorch starting, images read,
+transforms and the warped image written) over greedy's registration alone, pair by pair; the median of the pairs counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import benchmark
+import costs
+
+MOST = {
+    ("unireg-fast", "brain_mr"): 1 / 6,
+    ("unireg-fast", "abdomen_ct"): 1 / 6,
+    ("unireg-fast", "abdomen_mr"): 1 / 3,
+    ("unireg", "brain_mr"): 1 / 2,
+    ("unireg", "abdomen_ct"): 1 / 2,
+}
+"""What was promised, by tool and set."""
+PEER = "greedy"
+COLUMNS = ("set", "fixed", "moving", "tool", "registration_seconds", "process_seconds", "dice", "sdlogj_in", "version")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = costs.arguments(__doc__, "time_ratios")
+    parser.add_argument("--scorer", required=True)
+    parser.add_argument("--sets", nargs="+", default=["brain_mr", "abdomen_ct", "abdomen_mr"])
+    parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--work", default=str(benchmark.ROOT.parent / "unireg-benchmark"))
+    chosen = parser.parse_args(words)
+    tools = ["unireg-fast", "unireg", PEER]
+    with tempfile.TemporaryDirectory() as folder:
+        told_to = ["--scorer", chosen.scorer, "--starts", "own", "--tools", *tools, "--sets", *chosen.sets, "--without-hd95"]
+        benchmark.main([*told_to, "--pairs", str(chosen.pairs), "--threads", str(chosen.threads), "--work", chosen.work, "-o", folder])
+        rows = [row for name in chosen.sets for row in costs.read_rows(Path(folder) / f"{name}.csv")]
+    costs.write_rows(chosen.output, [{name: row[name] for name in COLUMNS} for row in rows if row["status"] == "done"], chosen.threads)
+    print(told(costs.read_rows(chosen.output)))
+    return 0
+
+
+def told(rows: Sequence[dict[str, str]]) -> str:
+    """A line a set and tool."""
+    peer = {(row["set"], row["fixed"], row["moving"]): float(row["registration_seconds"]) for row in rows if row["tool"] == PEER}
+    lines = []
+    for name in dict.fromkeys(row["set"] for row in rows):
+        for tool in dict.fromkeys(row["tool"] for row in rows if row["tool"] != PEER):
+            own = [row for row in rows if row["set"] == name and row["tool"] == tool]
+            pairs = [(float(row["process_seconds"]), peer[name, row["fixed"], row["moving"]]) for row in own]
+            ratio = statistics.median(one / other for one, other in pairs)
+            most = MOST.get((tool, name))
+            promised = "" if most is None else f"{most:.3f}, {'holds' if ratio <= most else 'does not hold'}"
+            seconds = [f"{statistics.median(column):.1f}" for column in zip(*pairs, strict=True)]
+            lines.append((name, tool, len(pairs), *seconds, f"{ratio:.3f}", promised))
+    heads = ("set", "tool", "pairs", "whole process, s", f"{PEER}'s registration, s", "ratio", "promised at most")
+    return costs.markdown(heads, lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
