@@ -59,9 +59,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]], threads: int) -
 
     Written after each measurement, so that a stopped run leaves what it had.
     """
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    # Paths of this machine tell nobody anything.
-    told = shlex.join(word for word in words if not Path(word).is_absolute())
+    # Where a file lies on this machine tells nobody anything.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv]
+    told = shlex.join([Path(words[0]).name, *words[1:]])
     how = {"date": datetime.date.today().isoformat(), "command": f"python examples/benchmark/{told}", "threads": threads}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
