@@ -1,6 +1,6 @@
 """Seconds of unireg beside greedy's on the same pairs in one run: ``--fast`` and the default, whole processes, one after the other.
 
-usage: time_ratios.py --scorer SCORE.py [--sets brain_mr abdomen_ct abdomen_mr] [--pairs 2] [--work FOLDER] [-o OUT.csv]
+usage: time_ratios.py --scorer SCORE.py [--sets brain_mr abdomen_ct abdomen_mr] [--pairs 2] [-o OUT.csv] [what benchmark.py takes]
 
 The pairs are run by benchmark.py, all tools in turn. A ratio is the whole process of unireg (Python and PyTorch starting, images read,
 transforms and the warped image written) over greedy's registration alone, pair by pair; the median of the pairs counts.
@@ -32,17 +32,16 @@ COLUMNS = ("set", "fixed", "moving", "tool", "registration_seconds", "process_se
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = costs.arguments(__doc__, "time_ratios")
-    parser.add_argument("--scorer", required=True)
-    parser.add_argument("--sets", nargs="+", default=["brain_mr", "abdomen_ct", "abdomen_mr"])
+    parser.add_argument("--sets", nargs="+", default=list(dict.fromkeys(name for _, name in MOST)))
     parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--work", default=str(benchmark.ROOT.parent / "unireg-benchmark"))
-    chosen = parser.parse_args(words)
+    chosen, others = parser.parse_known_args(words)
     tools = ["unireg-fast", "unireg", PEER]
     with tempfile.TemporaryDirectory() as folder:
-        told_to = ["--scorer", chosen.scorer, "--starts", "own", "--tools", *tools, "--sets", *chosen.sets, "--without-hd95"]
-        benchmark.main([*told_to, "--pairs", str(chosen.pairs), "--threads", str(chosen.threads), "--work", chosen.work, "-o", folder])
+        told_to = [*others, "--starts", "own", "--tools", *tools, "--sets", *chosen.sets, "--without-hd95"]
+        if benchmark.main([*told_to, "--pairs", str(chosen.pairs), "--threads", str(chosen.threads), "-o", folder]):
+            raise SystemExit("a run failed, as said above: without it there is no ratio")
         rows = [row for name in chosen.sets for row in costs.read_rows(Path(folder) / f"{name}.csv")]
-    costs.write_rows(chosen.output, [{name: row[name] for name in COLUMNS} for row in rows if row["status"] == "done"], chosen.threads)
+    costs.write_rows(chosen.output, [{name: row[name] for name in COLUMNS} for row in rows], chosen.threads)
     print(told(costs.read_rows(chosen.output)))
     return 0
 

@@ -49,6 +49,13 @@ def test_gaussian_keeps_constants_and_comes_close_to_scipy_at_any_width(width: f
     assert np.abs(gaussian(torch.from_numpy(values), (width,) * 3).numpy() - expected).max() < 0.02
 
 
+@pytest.mark.parametrize("shape", [(131, 5, 7), (6, 97, 5), (5, 6, 149)])
+def test_gaussian_of_a_long_axis_has_no_seams(shape: tuple[int, int, int]) -> None:
+    values = noise(2, *shape)
+    expected = np.stack([ndimage.gaussian_filter(v.astype(np.float64), 2.0, mode="nearest", truncate=3) for v in values])
+    assert np.allclose(gaussian(torch.from_numpy(values), (2.0,) * 3), expected, rtol=0, atol=1e-5)
+
+
 def test_gaussian_leaves_single_voxel_axes_alone() -> None:
     values = torch.from_numpy(noise(1, 1, 12, 15))
     assert torch.equal(gaussian(values, (2.0, 0.0, 0.0)), values)

@@ -260,7 +260,7 @@ def align(
         found[name] = affine, value
     name = max(found, key=lambda key: found[key][1] + (_CLEARLY if _is_upright(found[key][0]) else 0.0))
     untouched = {key: search.value(starts[key], finest) for key in ranked}
-    kept = max(ranked, key=lambda key: untouched[key])
+    kept = max(untouched, key=lambda key: untouched[key])
     if untouched[kept] > found[name][1]:
         return starts[kept], f"{kept} (kept: the search did not improve it)"
     return found[name][0], name

@@ -28,9 +28,9 @@ Before = Callable[[Grid], Tensor]
 MakePull = Callable[[Grid], Pull]
 
 
-def map_pull(maps: StructureMaps, affine: Affine, before: Before | None) -> MakePull:
-    """Makes the pull of structure maps at a scale; ``before`` as in :func:`refine`."""
-    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance))
+def map_pull(maps: StructureMaps, affine: Affine, before: Before | None, strength: float | None = None) -> MakePull:
+    """Makes the pull of structure maps at a scale; ``before`` as in :func:`refine`, ``strength`` the usual one if none is given."""
+    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance) if strength is None else strength)
 
 
 def lay_before(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
@@ -52,7 +52,7 @@ def lay_after(pair: Prepared, affine: Affine, maps: StructureMaps, prediction: P
     asked = maps.asked()
     if asked is None:
         return prediction
-    pull = partial(MapPull, asked, affine, before=prediction.on, strength=asked_strength(asked.reliance))
+    pull = map_pull(asked, affine, prediction.on, asked_strength(asked.reliance))
     trial = _composed(prediction, _moved(pair, affine, asked_levels(prediction.grid, settings), prediction.on, pull))
     before, after = _similarities_near(pair, affine, asked, (prediction, trial))
     taken = after >= before

@@ -198,8 +198,8 @@ class MapPull:
 
     def velocity(self, displacement: Tensor, width: float) -> tuple[float, Tensor]:
         """How far apart the maps are, in voxels of their own slope, and the step that closes it; see :class:`Pull`."""
-        depth, height, width_own = self.fixed.shape[1:]
-        own = resize_displacement(displacement, (depth, height, width_own))
+        depth, height, across = self.fixed.shape[1:]
+        own = resize_displacement(displacement, (depth, height, across))
         moved = sample_index(self.moving, self.lattice + own.permute(1, 2, 3, 0))
         apart = self.fixed - moved
         slopes = central_difference(moved).add_(self.slopes).mul_(0.5)
@@ -208,6 +208,6 @@ class MapPull:
         off = float((far.sum() / steep.sum().clamp_min(1e-6)).sqrt())
         push.mul_(self.strength).div_(steep + far * _DAMPING + _FLAT)
         # Smoothed where it was found: on the level's own voxels, which may be many more, it would take as long as the images' part.
-        part = (depth / self.shape[0], height / self.shape[1], width_own / self.shape[2])
+        part = (depth / self.shape[0], height / self.shape[1], across / self.shape[2])
         push = settled(push, (width * part[0], width * part[1], width * part[2]), min(part))
         return off, resize_displacement(push, self.shape)

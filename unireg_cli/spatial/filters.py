@@ -53,7 +53,8 @@ def _apply_band(values: Tensor, matrix: Tensor, axis: int, reach: int) -> Tensor
         return apply_matrix(values, matrix, axis)
     pieces = []
     for begin in range(0, count, _PIECE):
-        end, low, high = min(count, begin + _PIECE), max(0, begin - reach), min(count, begin + _PIECE + reach)
+        end = min(count, begin + _PIECE)
+        low, high = max(0, begin - reach), min(count, end + reach)
         pieces.append(apply_matrix(values.narrow(axis, low, high - low), matrix[begin:end, low:high], axis))
     return torch.cat(pieces, dim=axis)
 
