@@ -14,6 +14,7 @@ from trainer.config import TrainConfig
 from trainer.loop import State, new_state
 from trainer.pool import Pool
 from trainer.segmenting import segmentable
+from trainer.widening import SEGMENTER, widened
 from unireg_cli.errors import UsageError
 from unireg_cli.io.weights import read_weights
 from unireg_cli.model.network import build_network
@@ -54,7 +55,8 @@ def begin(config: TrainConfig, device: torch.device) -> State:
     """A state before its first step; ``config.init`` gives the weights and their average, the optimiser is new.
 
     Weights without a segmenter may be begun with where one is to be taught: it begins as the registration's encoder. So may weights
-    whose segmenter knows fewer structures: it keeps what it knows, and does not rely on the new ones before they have been looked at.
+    whose segmenter knows fewer structures: it keeps what it knows, and does not rely on the new ones before they have been looked at;
+    and weights whose segmenter has fewer channels: it goes on from what it sees with them.
 
     Raises:
         WeightsError: weights that are missing, damaged or foreign.
@@ -65,12 +67,12 @@ def begin(config: TrainConfig, device: torch.device) -> State:
         return state
     file = read_weights(Path(config.init))
     _require_same_sizes(config, build_network(file.config["network"], file.tensors, config.init).settings)
-    tensors = {**state.network.state_dict(), **file.tensors}
+    fresh = state.network.state_dict()
+    tensors = {**fresh, **file.tensors}
     before, now = tuple(file.config["network"].get("segmented", ())), config.network.segmented
-    if not before and now:
-        tensors |= as_segmenter(file.tensors, now)
-    elif before != now:
-        tensors |= with_more(file.tensors, before, state.network.state_dict(), now)
+    if now:
+        known = {name: tensor for name, tensor in file.tensors.items() if name.startswith(SEGMENTER)}
+        tensors |= with_more(widened(known or as_segmenter(file.tensors, now), fresh), before or now, fresh, now)
     state.network.load_state_dict(tensors)
     for name, tensor in tensors.items():
         state.average[name].copy_(tensor)
@@ -82,16 +84,17 @@ def begin(config: TrainConfig, device: torch.device) -> State:
 
 def as_segmenter(tensors: Mapping[str, Tensor], segmented: Sequence[int]) -> dict[str, Tensor]:
     """A segmenter that begins as the registration's encoder and finder."""
-    encoder = {f"segmenter.{name}": tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    own = [name for name in tensors if name.startswith("encoder.") and not name.startswith("encoder.match.")]
+    encoder = {f"{SEGMENTER}{name}": tensors[name] for name in own}
     rows = torch.tensor(segmented)
-    queries = torch.cat((tensors["finder.fine"][rows], tensors["finder.context"][rows]), dim=1)
-    return {**encoder, "segmenter.queries": queries, "segmenter.bias": tensors["finder.bias"][rows]}
+    queries, bias = torch.cat((tensors["finder.fine"][rows], tensors["finder.context"][rows]), dim=1), tensors["finder.bias"][rows]
+    return {**encoder, "segmenter.queries": queries, "segmenter.bias": bias, "segmenter.trust": torch.ones_like(bias)}
 
 
 def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mapping[str, Tensor], now: Sequence[int]) -> dict[str, Tensor]:
-    """What a segmenter has of each structure, with the ``fresh`` state where ``before`` had none; those are not relied on yet."""
+    """A segmenter of the structures ``before`` as one of those ``now``, ``fresh`` where it knew none; they are not relied on yet."""
     rows = torch.tensor([now.index(id) for id in before])
-    found = {}
+    found = dict(tensors)
     for name in ("segmenter.queries", "segmenter.bias", "segmenter.trust"):
         blank = torch.zeros_like(fresh[name]) if name == "segmenter.trust" else fresh[name].clone()
         found[name] = blank.index_copy(0, rows, tensors[name].to(blank))
@@ -100,8 +103,10 @@ def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mappi
 
 def _require_same_sizes(config: TrainConfig, found: NetworkSettings) -> None:
     pairs = [(entry.name, getattr(config.network, entry.name), getattr(found, entry.name)) for entry in fields(NetworkSettings)]
-    if set(found.segmented) <= set(config.network.segmented):
-        pairs = [pair for pair in pairs if pair[0] != "segmented"]
+    own, given = config.network.segmenting, found.segmenting
+    wider = len(own) == len(given) and all(one >= other for one, other in zip(own, given, strict=True))
+    free = {"segmented": set(found.segmented) <= set(config.network.segmented), "segmenter": wider or not found.segmented}
+    pairs = [pair for pair in pairs if not free.get(pair[0])]
     other = [f"{name} is {of_file!r}, the config says {of_config!r}" for name, of_config, of_file in pairs if of_config != of_file]
     if other:
         raise UsageError(f"init {config.init}: its network is another one: {'; '.join(other)}; set [network] as these weights have it")

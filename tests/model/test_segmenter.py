@@ -51,3 +51,19 @@ def test_a_network_has_one_only_where_it_was_taught_something() -> None:
 def test_structures_that_are_none_are_refused(wrong: tuple[int, ...]) -> None:
     with pytest.raises(WeightsError, match="segmented must be ids below 12"):
         replace(SETTINGS, segmented=wrong)
+
+
+def test_it_may_have_channels_and_levels_of_its_own() -> None:
+    own = replace(SETTINGS, segmenter=(6, 8, 10))
+    network = Network(own)
+    assert network.segmenter is not None and network.segmenter.queries.shape == (3, 6 + 8)
+    assert own.divisor == 8 and SETTINGS.divisor == 4
+    assert network.segmenter(torch.rand(1, 1, 16, 8, 8), torch.ones(1, 1, 8, 4, 4)).shape == (1, 14, 8, 4, 4)
+    again = build_network(settings_as_json(own), network.state_dict())
+    assert again.settings == own
+
+
+@pytest.mark.parametrize(("wrong", "words"), [((8,), "segmenter needs two levels"), ((8, 0), "sizes must be positive")])
+def test_channels_that_make_no_segmenter_are_refused(wrong: tuple[int, ...], words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        replace(SETTINGS, segmenter=wrong)

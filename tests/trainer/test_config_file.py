@@ -36,7 +36,7 @@ def everything_changed(folder: Path) -> TrainConfig:
         (first, Source(phantoms=("torso",))),
         *("own-1.0", "mine", 7, 3, 2, ("segmentation",), str(folder / "base.safetensors"), (0.25, 0.75), 5, 6, 8, 9, 10),
         *("cpu", "float32", str(folder / "c"), str(folder / "o")),
-        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4, segmented=(1, 2)),
+        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4, segmented=(1, 2), segmenter=(8, 24)),
         losses=Losses(*(0.01 * n for n in range(1, 12))),
         asking=Asking(0.3, 0.1, most=2, finder_structures=5),
         passes=Passes(0.1, (1, 2), (3, 4), 0.2),

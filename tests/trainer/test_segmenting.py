@@ -11,6 +11,7 @@ import pytest
 import torch
 from people import IDS, people
 from torch import Tensor, nn
+from tuning import small_views
 
 from trainer.augmentation import Augmentation
 from trainer.config import Segmenting
@@ -130,17 +131,11 @@ def test_trust_grows_from_a_dice_that_says_nothing_to_one_that_is_sure() -> None
 
 
 Recipe = Callable[..., Path]
-def config_of(path: Path, **changes: object):  # type: ignore[no-untyped-def]
-    read = read_config(path)
-    segmenting = Segmenting(voxels=(8_000, 8_000), box=8_000)
-    return replace(read, segmenting=segmenting, **changes)  # type: ignore[arg-type]
-
-
 def test_a_run_of_segmentation_alone_learns_and_leaves_the_registration_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
     run(read_config(recipe("first", steps=2, tune_every=2)))
     given = tmp_path / "first" / "unireg-own.safetensors"
     learns = ("segmentation",)
-    config = config_of(recipe("more", steps=60, tune_every=30, init=str(given)), learns=learns)
+    config = small_views(recipe("more", steps=60, tune_every=30, init=str(given)), learns=learns)
     outcome = run(replace(config, optimiser=replace(config.optimiser, rate=1e-2, average=0.8)))
     file, before = read_weights(tmp_path / "more" / "unireg-own-last.safetensors"), read_weights(given)
     assert all(torch.equal(file.tensors[name], tensor) for name, tensor in before.tensors.items())
@@ -154,7 +149,7 @@ def test_a_run_of_segmentation_alone_learns_and_leaves_the_registration_as_it_wa
     mean = looks[-1]["segmented"]
     assert float(network.segmenter.trust.mean()) == pytest.approx(trust(mean), abs=0.3) and float(network.segmenter.trust.amin()) < 1
     # Whoever begins with weights that can segment goes on with their structures.
-    again = config_of(recipe("again", steps=1, init=str(tmp_path / "more" / "unireg-own.safetensors")), learns=learns)
+    again = small_views(recipe("again", steps=1, init=str(tmp_path / "more" / "unireg-own.safetensors")), learns=learns)
     run(again)
     assert read_weights(tmp_path / "again" / "unireg-own-last.safetensors").config["network"] == file.config["network"]
 
@@ -163,10 +158,10 @@ def test_a_segmenter_learns_more_structures_and_keeps_those_it_knows(recipe: Rec
     liver, spleen = (KNOWN.structure_id(name) for name in ("liver", "spleen"))
     assert liver is not None and spleen is not None
     network = replace(read_config(recipe()).network, segmented=(spleen, liver))
-    run(replace(config_of(recipe("few", steps=3, tune_every=3), learns=("segmentation",)), network=network))
+    run(replace(small_views(recipe("few", steps=3, tune_every=3), learns=("segmentation",)), network=network))
     few = read_weights(tmp_path / "few" / "unireg-own.safetensors")
     init = str(tmp_path / "few" / "unireg-own.safetensors")
-    more = config_of(recipe("more", steps=1, tune_every=100, init=init), learns=("segmentation",))
+    more = small_views(recipe("more", steps=1, tune_every=100, init=init), learns=("segmentation",))
     pools = [load_pool(source, Path(), Path(more.cache), more.seed, pairs=False) for source in more.sources]
     grown = settled(more, pools, (spleen, liver))
     third = KNOWN.structure_id("kidney_left")
@@ -180,7 +175,7 @@ def test_a_segmenter_learns_more_structures_and_keeps_those_it_knows(recipe: Rec
 
 
 def test_both_parts_learn_from_an_example_each(recipe: Recipe, tmp_path: Path) -> None:
-    run(config_of(recipe("both", steps=4), learns=("registration", "segmentation")))
+    run(small_views(recipe("both", steps=4), learns=("registration", "segmentation")))
     row = json.loads((tmp_path / "both" / "losses.jsonl").read_text().splitlines()[0])
     assert {"overlap", "crossed", "lost"} <= set(row) and row["loss"] > row["crossed"] + row["lost"]
     look = json.loads((tmp_path / "both" / "tune.jsonl").read_text().splitlines()[-1])

@@ -1,14 +1,17 @@
-"""Weights and lists of pairs that are quick to adapt."""
+"""Weights, configs and lists of pairs that are quick to learn from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer.config import Segmenting, TrainConfig
+from trainer.config_file import read_config
 from trainer.finetune_options import Options
 from unireg_cli.io.weights import WeightsFile, read_weights, write_weights
 from unireg_cli.model.anatomy import vocabulary
@@ -54,3 +57,8 @@ def options(pairs: Path, folder: Path, base: WeightsFile, **changes: Any) -> Opt
     """A run of four steps with a look after every second."""
     words = {"pairs": pairs, "output": folder / "mine.safetensors", "weights": base.path, "steps": 4, "look_every": 2}
     return Options(**(words | {"voxels": (4000, 8000), "device": "cpu"} | changes))
+
+
+def small_views(path: Path, **changes: Any) -> TrainConfig:
+    """The config in a file, with little for its segmenter to look at."""
+    return replace(read_config(path), segmenting=Segmenting(voxels=(8_000, 8_000), box=8_000), **changes)

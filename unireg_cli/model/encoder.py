@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,15 +33,15 @@ class Encoder(nn.Module):
     Voxels of 2 x 2 x 2 blocks enter as channels, so nothing runs at full resolution.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, widths: Sequence[int], match: Sequence[int] = ()) -> None:
+        """``widths``: channels per level, finest first; ``match``: how many of them are to be compared, none if nothing is."""
         super().__init__()
-        widths = settings.encoder
         self.stem = Neighbourhood(9, widths[0])
         self.down = nn.ModuleList(Convolution(a, b, stride=2) for a, b in pairwise(widths))
         self.mix = nn.ModuleList(Residual(width) for width in widths[1:])
         self.lateral = nn.ModuleList(Pointwise(b, a) for a, b in pairwise(widths))
         self.merge = nn.ModuleList(Residual(width, depth=1) for width in widths[1:-1])
-        self.match = nn.ModuleList(Pointwise(a, b) for a, b in zip(widths, settings.match, strict=True))
+        self.match = nn.ModuleList(Pointwise(a, b) for a, b in zip(widths, match, strict=bool(match)))
 
     def forward(self, images: Tensor, known: Tensor) -> Features:
         """``images`` (N, 1, D, H, W): intensities about [0, 1]; ``known`` (N, 1, D/2, H/2, W/2): 1 inside the image, 0 in what was padded.
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
         for level in range(len(found) - 2, -1, -1):
             found[level] = found[level] + doubled(self.lateral[level](found[level + 1]))
             found[level] = self.merge[level - 1](found[level]) if level else activate(found[level])
-        match = tuple(project(features) for project, features in zip(self.match, found, strict=True))
+        match = tuple(project(features) for project, features in zip(self.match, found, strict=len(self.match) > 0))
         return Features(match, found[0], found[1])
 
 

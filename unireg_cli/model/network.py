@@ -98,7 +98,7 @@ class Network(nn.Module):
         self.settings = settings
         # The names of its ids; weights may bring more of them along.
         self.known = vocabulary()
-        self.encoder = Encoder(settings)
+        self.encoder = Encoder(settings.encoder, settings.match)
         self.finder = Finder(settings)
         self.segmenter = Segmenter(settings) if settings.segmented else None
         self.conditions = ConditionEncoder(settings)

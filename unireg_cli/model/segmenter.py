@@ -22,8 +22,8 @@ class Segmenter(nn.Module):
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
-        fine, context = settings.encoder[:2]
-        self.encoder = Encoder(settings)
+        fine, context = settings.segmenting[:2]
+        self.encoder = Encoder(settings.segmenting)
         self.last = Residual(fine, depth=1)
         self.queries = nn.Parameter(torch.randn(len(settings.segmented), fine + context) * 0.02)
         # Most voxels belong to any one structure with a probability of a few percent.

@@ -31,12 +31,17 @@ class NetworkSettings:
     hidden: int = 8
     segmented: tuple[int, ...] = ()
     """Ids of the structures that it tells apart in an image; none for a network without a segmenter."""
+    segmenter: tuple[int, ...] = ()
+    """Channels per level of the segmenter's own encoder; as ``encoder`` if there are none."""
 
     def __post_init__(self) -> None:
         lengths = {len(entry) for entry in (self.encoder, self.match, self.decoder, self.reach, self.neighbours)}
         if len(lengths) != 1 or len(self.encoder) < 2:
             raise WeightsError(f"network settings: every level needs one entry in each list, found {self}")
-        if min(*self.encoder, *self.match, *self.decoder, self.vocabulary, self.condition, self.embedding, self.hidden) < 1:
+        if len(self.segmenting) < 2:
+            raise WeightsError(f"network settings: segmenter needs two levels or more, found {self}")
+        sizes = (*self.encoder, *self.match, *self.decoder, *self.segmenter)
+        if min(*sizes, self.vocabulary, self.condition, self.embedding, self.hidden) < 1:
             raise WeightsError(f"network settings: sizes must be positive, found {self}")
         if not all(0 < entry < math.inf for entry in self.reach):
             raise WeightsError(f"network settings: reach must be positive numbers, found {self.reach}")
@@ -51,6 +56,11 @@ class NetworkSettings:
         return len(self.encoder)
 
     @property
+    def segmenting(self) -> tuple[int, ...]:
+        """Channels per level of the segmenter's encoder."""
+        return self.segmenter or self.encoder
+
+    @property
     def divisor(self) -> int:
         """Image sizes are padded to multiples of this."""
-        return int(2**self.levels)
+        return int(2 ** max(self.levels, len(self.segmenting)))
