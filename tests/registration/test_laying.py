@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from scenes import cube
-from test_maps import BODIES, balls, network
+from brightness import BODIES, GRID, balls, network
 
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.laying import lay_after, lay_before
@@ -15,7 +16,6 @@ from unireg_cli.registration.settings import Settings
 from unireg_cli.spatial import Affine, Image
 from unireg_cli.spatial.jacobian import index_determinant
 
-GRID = cube(32, 2.0)
 STILL = Prediction(torch.zeros(3, *GRID.shape), None, GRID, GRID, None)
 HERE, OTHER = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((14.0, -4.0, 6.0), 10.0, 0.8)
 MOVED = ((-6.0, 4.0, 0.0), 12.0, 0.4)
@@ -50,16 +50,24 @@ def test_what_was_asked_for_is_carried_further_where_the_images_agree() -> None:
     assert 1 < shifts[0] < shifts[1] < 4.5
 
 
+def only_asked(maps: StructureMaps) -> StructureMaps:
+    """The same, not sure enough to be laid together but for what was asked for."""
+    return replace(maps, leading=False)
+
+
 def test_maps_that_contradict_the_images_are_left_out_and_said_to_be() -> None:
     fixed, moving = balls(GRID, HERE, OTHER), balls(GRID, MOVED, OTHER)
     # The images are the same; the maps say that something moved.
     _, maps = scene(fixed, moving, asked=(10,))
     pair, _ = scene(fixed, fixed, asked=())
-    alone = StructureMaps(
-        *(maps.fixed, maps.moving, maps.grid, maps.moving_grid, maps.structures, maps.centres, maps.weights, maps.shares),
-        reliance=maps.reliance,
-        leading=False,
-        asked_reliance=maps.asked_reliance,
-    )
-    found = lay_after(pair, Affine.identity(), alone, STILL, Settings())
+    found = lay_after(pair, Affine.identity(), only_asked(maps), STILL, Settings())
     assert not found.displacement.any() and pair.decisions["asked_maps"].startswith("left out")
+
+
+def test_maps_that_go_too_far_are_followed_as_far_as_the_images_bear_it() -> None:
+    fixed = balls(GRID, HERE, OTHER)
+    # The images say 2 mm, the maps 8.
+    _, maps = scene(fixed, balls(GRID, ((-2.0, 4.0, 0.0), 12.0, 0.4), OTHER), asked=(10,))
+    pair, _ = scene(fixed, balls(GRID, ((-8.0, 4.0, 0.0), 12.0, 0.4), OTHER), asked=())
+    found = lay_after(pair, Affine.identity(), only_asked(maps), STILL, Settings())
+    assert "%" in pair.decisions["asked_maps"] and 0.3 < carried(found) < 3.5

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from brightness import BODIES, GRID, ByBrightness, balls, network
 from scenes import cube
-from torch import Tensor, nn
+from torch import Tensor
 
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import View
-from unireg_cli.registration.maps import brought_together, map_structures
+from unireg_cli.registration.maps import map_structures
 from unireg_cli.registration.pipeline import register_images
 from unireg_cli.registration.pull import MapPull
 from unireg_cli.registration.refinement import Level, Smoothing, refine
@@ -26,40 +27,6 @@ from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.jacobian import index_determinant
 from unireg_cli.spatial.resample import resample
 from unireg_cli.types import Effort, Interpolation, Start, TransformKind
-
-GRID = cube(32, 2.0)
-BODIES = (((0, 0, 0), (31, 31, 31)),) * 2
-
-
-class ByBrightness(nn.Module):
-    """Structure k has brightness ``levels[k]``."""
-
-    def __init__(self, levels: Sequence[float]) -> None:
-        super().__init__()
-        self.levels = torch.tensor(levels)
-        self.bias = torch.zeros(len(levels))
-        self.trust = torch.ones(len(levels))
-
-    def forward(self, images: Tensor, _known: Tensor) -> Tensor:
-        return nn.functional.avg_pool3d(images, 2)
-
-    def logits(self, features: Tensor, structures: Tensor) -> Tensor:
-        found = 200 * (0.08 - (features - self.levels[structures][None, :, None, None, None]).abs())
-        return torch.cat((torch.zeros_like(found[:, :1]), found), dim=1)
-
-
-def network(*levels: float):  # type: ignore[no-untyped-def]
-    """A network with ids 10, 20, ... for these."""
-    ids = tuple(10 * (1 + k) for k in range(len(levels)))
-    return SimpleNamespace(segmenter=ByBrightness(levels), settings=SimpleNamespace(segmented=ids, divisor=4))
-
-
-def balls(grid: Grid, *balls: tuple[tuple[float, float, float], float, float]) -> View:
-    """Balls (centre mm, radius mm, brightness) on a dark ground."""
-    values = np.zeros(grid.shape, np.float32)
-    for centre, radius, level in balls:
-        values[np.linalg.norm(grid.points_lps() - np.asarray(centre), axis=-1) < radius] = level
-    return View(torch.from_numpy(values), grid)
 
 
 def middle(part: Tensor, grid: Grid) -> np.ndarray:
@@ -92,26 +59,6 @@ def test_maps_lie_where_the_structures_are_on_an_upright_lattice(flipped: bool) 
             assert float(side[channel].amax()) > 0.99
 
 
-def test_an_affine_that_is_off_is_corrected_by_the_centres_of_the_structures() -> None:
-    places = [((-14.0, 4.0, -6.0), 0.25), ((12.0, -10.0, 8.0), 0.5), ((6.0, 14.0, -10.0), 0.75), ((-8.0, -14.0, 10.0), 1.0)]
-    truth = Affine.from_parts(np.diag([1.1, 0.95, 1.0]), np.array([7.0, -3.0, 2.0]), np.zeros(3))
-    fixed = balls(GRID, *[(centre, 7.0, level) for centre, level in places])
-    moving = balls(GRID, *[(tuple(truth.map(centre)), 7.0, level) for centre, level in places])
-    known = network(0.25, 0.5, 0.75, 1.0)
-    maps = map_structures(known, (fixed, moving), BODIES, Affine.identity())
-    assert maps is not None and len(maps.structures) == 4
-    better = brought_together(maps, Affine.identity())
-    assert better is not None and "corrected by 4 structures" in better[1]
-    for centre, _ in places:
-        # Rims that look like another ball leave a part of it.
-        assert np.linalg.norm(better[0].map(centre) - truth.map(centre)) < 0.2 * np.linalg.norm(truth.map(centre) - centre)
-    after = map_structures(known, (fixed, moving), BODIES, better[0])
-    assert after is not None and after.agreement(better[0]) > maps.agreement(Affine.identity()) + 0.2
-    # What is together already stays where it is.
-    same = map_structures(known, (fixed, fixed), BODIES, Affine.identity())
-    assert same is not None and same.agreement(Affine.identity()) == pytest.approx(1) and brought_together(same, Affine.identity()) is None
-
-
 def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
     one = balls(GRID, FIXED[0])
     assert map_structures(network(0.4, 0.8), (balls(GRID, *FIXED), one), BODIES, Affine.identity()).structures == (10,)  # type: ignore[union-attr]
@@ -119,6 +66,23 @@ def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
     assert map_structures(network(0.4, 0.8), (balls(GRID, *FIXED), small), BODIES, Affine.identity()) is None
     untaught = SimpleNamespace(segmenter=None)
     assert map_structures(untaught, (one, one), BODIES, Affine.identity()) is None  # type: ignore[arg-type]
+
+
+def test_what_the_segmenter_is_not_sure_of_counts_less_or_nothing() -> None:
+    # An edge that fills voxels: no rims whose brightness lies between.
+    values = torch.zeros(32, 32, 32)
+    values[8:24, 8:24, 8:24] = 0.4
+    views = (View(values, GRID), View(values, GRID))
+    known = network(0.4)
+    found = []
+    for probability in (0.55, 0.7, 0.95):
+        known.segmenter.sharpness = float(np.log(probability / (1 - probability))) / 0.08
+        found.append(map_structures(known, views, BODIES, Affine.identity()))
+    unsure, half, sure = found
+    assert unsure is None and half is not None and sure is not None
+    # What a map holds is the probability times what it is relied on: half of it at 0.7, all from 0.8 on.
+    assert float(half.fixed.amax()) == pytest.approx(0.7 * half.reliance, abs=1e-3) and half.reliance == pytest.approx(0.5, abs=0.1)
+    assert float(sure.fixed.amax()) == pytest.approx(0.95, abs=1e-3) and sure.reliance == pytest.approx(1, abs=1e-6)
 
 
 def test_what_was_not_asked_for_counts_less_in_a_deformation_and_alike_in_an_affine() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unireg_cli.registration.alignment import coarser
 from unireg_cli.registration.prediction import displacement_on
 from unireg_cli.registration.preparation import Prepared
 from unireg_cli.registration.refinement import Scene
@@ -20,6 +22,8 @@ from unireg_cli.types import Interpolation
 
 # Voxels on which the similarity of the report is measured.
 JUDGE_VOXELS = 300_000
+# The same where it only has to tell one affine from another.
+_FEW_VOXELS = 60_000
 
 
 def similarities(
@@ -32,6 +36,13 @@ def similarities(
     aligned = scene.value(nothing)
     after = aligned if displacement is None or own is None else scene.value(displacement_on(displacement, own, grid))
     return Quality(pair.measure.name, before, aligned, after)
+
+
+def likeness(pair: Prepared) -> Callable[[Affine], float]:
+    """The similarity under an affine alone, on few voxels."""
+    grid = coarser(pair.fixed.grid, _FEW_VOXELS)
+    nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
+    return lambda affine: Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(nothing)
 
 
 def judge_field(

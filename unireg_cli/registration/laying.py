@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from unireg_cli.registration.prediction import Prediction, displacement_on
 from unireg_cli.registration.preparation import Prepared
 from unireg_cli.registration.pull import MapPull, Pull
 from unireg_cli.registration.refinement import Level, Scene, refine
-from unireg_cli.registration.schedule import asked_levels, asked_strength, map_levels, map_strength
+from unireg_cli.registration.schedule import ASKED_PARTS, asked_levels, asked_strength, map_levels, map_strength
 from unireg_cli.registration.settings import Settings
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw, draw_channels
@@ -43,8 +43,8 @@ def lay_before(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, 
 def lay_after(pair: Prepared, affine: Affine, maps: StructureMaps, prediction: Prediction, settings: Settings) -> Prediction:
     """The prediction with its structure maps laid onto each other, all that lead and then those that were asked for.
 
-    The second is kept only where the images near these structures become no less alike: on tune pairs it loses Dice where the maps are
-    wrong, and nearly always the similarity with it. ``pair.decisions`` says which it was.
+    The second goes only as far as the images near these structures become no less alike: on tune pairs it loses Dice where the maps are
+    wrong, and nearly always the similarity with it. ``pair.decisions`` says how far it was.
     """
     if maps.leading:
         levels = map_levels(prediction.grid, settings, after_network=True)
@@ -53,12 +53,14 @@ def lay_after(pair: Prepared, affine: Affine, maps: StructureMaps, prediction: P
     if asked is None:
         return prediction
     pull = map_pull(asked, affine, prediction.on, asked_strength(asked.reliance))
-    trial = _composed(prediction, _moved(pair, affine, asked_levels(prediction.grid, settings), prediction.on, pull))
-    before, after = _similarities_near(pair, affine, asked, (prediction, trial))
-    taken = after >= before
-    words = f"similarity near what was asked for {before:.3f} without, {after:.3f} with them"
-    pair.decisions["asked_maps"] = f"{'laid onto each other' if taken else 'left out'} ({words})"
-    return trial if taken else prediction
+    found = _moved(pair, affine, asked_levels(prediction.grid, settings), prediction.on, pull)
+    trials = [prediction, *(_composed(prediction, part * found) for part in ASKED_PARTS)]
+    before, *after = _similarities_near(pair, affine, asked, trials)
+    taken = next((k for k, value in enumerate(after) if value >= before), None)
+    words = f"similarity near what was asked for {before:.3f} without, {after[taken or 0]:.3f} with them"
+    said = "left out" if taken is None else "laid onto each other" if taken == 0 else f"laid onto each other by {ASKED_PARTS[taken]:.0%}"
+    pair.decisions["asked_maps"] = f"{said} ({words})"
+    return prediction if taken is None else trials[1 + taken]
 
 
 def _moved(pair: Prepared, affine: Affine, levels: list[Level], before: Before | None, pull: MakePull) -> Tensor:
@@ -69,7 +71,7 @@ def _composed(prediction: Prediction, found: Tensor) -> Prediction:
     return replace(prediction, displacement=compose(prediction.displacement, resize_displacement(found, prediction.grid.shape)))
 
 
-def _similarities_near(pair: Prepared, affine: Affine, maps: StructureMaps, predictions: tuple[Prediction, ...]) -> list[float]:
+def _similarities_near(pair: Prepared, affine: Affine, maps: StructureMaps, predictions: Sequence[Prediction]) -> list[float]:
     """How alike the images are under each prediction where the fixed image shows the structures of ``maps``."""
     grid = coarser(predictions[0].grid, JUDGE_VOXELS)
     identity = Affine.identity()

@@ -16,9 +16,7 @@ from unireg_cli.registration.alignment import View, coarser
 from unireg_cli.registration.network_grid import Box
 from unireg_cli.registration.sight import Sight, see, shared_box
 from unireg_cli.spatial import Affine, Grid
-from unireg_cli.spatial.affine import fit_affine
 from unireg_cli.spatial.drawing import draw_channels
-from unireg_cli.spatial.filters import central_difference
 from unireg_cli.types import FloatArray
 
 # So many structures have a channel each; of more, every channel carries a random half against the other half. Structures that were asked
@@ -28,22 +26,15 @@ _CHANNELS, _ASKED_CHANNELS = 16, 8
 _OTHERS = 0.3
 # A structure counts if it is the likeliest at so many of the voxels looked at in both images, in volumes no more than this apart.
 _LEAST_VOXELS, _MOST_APART = 2, 4.0
+# Mean probability of a structure where it is the likeliest, from which on it is believed at all, and altogether. Where there is none, the
+# white matter of a brain in an abdomen say, it lies at 0.4 to 0.75; where there is one, at 0.8 to 0.95 (tune pairs).
+_UNSURE, _CERTAIN = 0.6, 0.8
 # Mean trust from which on maps lead. The hundred parcels of a brain are found with a Dice of 0.59 (trust about 0.3), and registration alone
 # brings them together as well: on two tune pairs with maps that lead --fast lost 0.008 of Dice and the default 0.017; where they only pull
 # the default gained 0.003. Other sets' mean trust is 0.5 and more.
 _LEADING = 0.4
 # Slices looked at in one go: the probabilities of a hundred structures need not all be in memory.
 _SLAB = 8
-# How strongly an affine between centres of structures is held near a shift, mm; the one that makes the maps agree best is taken.
-_PULLS_MM = (40.0, 80.0, 160.0)
-# Then the maps themselves are laid onto each other: voxels they are looked at on, about, and most steps of the descent.
-_FIT_VOXELS, _FIT_STEPS = 20_000, 12
-# What damps a step, as a share of the normal equations' diagonal.
-_FIT_DAMPING = 0.02
-# What it must gain, and how much it may stretch or shrink any direction.
-_LEAST_GAIN, _MOST_STRETCHED = 0.005, 1.7
-# Distances from the middle are measured in this, so that turns and shifts are numbers of one size.
-_SCALE_MM = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,11 +113,13 @@ def map_structures(
     counts = torch.stack([sight.counts * float(np.prod(sight.grid.spacing)) for sight in sights])
     least, most = counts.amin(dim=0), counts.amax(dim=0)
     there = torch.stack([sight.counts for sight in sights]).amin(dim=0) >= _LEAST_VOXELS
-    kept = torch.arange(len(ids), device=device)[there & (most <= _MOST_APART * least) & (segmenter.trust > 0)]
+    certainty = torch.stack([sight.certainty for sight in sights]).amin(dim=0)
+    trusted = segmenter.trust * ((certainty - _UNSURE) / (_CERTAIN - _UNSURE)).clamp(0, 1)
+    kept = torch.arange(len(ids), device=device)[there & (most <= _MOST_APART * least) & (trusted > 0)]
     if not len(kept):
         return None
     chosen = tuple(ids[int(k)] for k in kept)
-    trust = segmenter.trust[kept]
+    trust = trusted[kept]
     wanted = torch.tensor([id in asked for id in chosen], device=device)
     codes, of_asked = _codes(wanted)
     some = bool(wanted.any())
@@ -142,59 +135,6 @@ def map_structures(
         leading=reliance >= _LEADING,
         asked_reliance=float(trust[wanted].mean()) if some else None,
     )
-
-
-def brought_together(maps: StructureMaps, affine: Affine) -> tuple[Affine, str] | None:
-    """A better affine by the structures' centres and maps, and what it gains in words; None if it gains nothing."""
-    before = maps.agreement(affine)
-    # Held near a shift of what the affine does already.
-    aligned = affine.invert().map(maps.centres[1])
-    tries = [affine, *(affine.after(fit_affine(maps.centres[0], aligned, pull, maps.weights)) for pull in _PULLS_MM)]
-    start = max((one for one in tries if _harmless(affine, one)), key=maps.agreement)
-    found = [one for one in (start, _fitted(maps, start)) if _harmless(affine, one)]
-    best = max(found, key=maps.agreement)
-    after = maps.agreement(best)
-    if after < before + _LEAST_GAIN:
-        return None
-    words = f"corrected by {len(maps.structures)} structures that both images show: their maps agree by {after:.3f} instead of {before:.3f}"
-    return best, words
-
-
-def _harmless(before: Affine, after: Affine) -> bool:
-    """Whether the change turns nothing over and stretches no direction much."""
-    change = np.linalg.solve(before.matrix[:3, :3], after.matrix[:3, :3])
-    stretched = np.linalg.svd(change, compute_uv=False)
-    bounded = stretched.max() < _MOST_STRETCHED and stretched.min() > 1 / _MOST_STRETCHED
-    return bool(bounded and np.linalg.det(change) > 0)
-
-
-def _fitted(maps: StructureMaps, start: Affine) -> Affine:
-    """Damped Gauss-Newton on the squared difference of all channels, as long as they agree better; in millimetres about the middle."""
-    small = maps.coarse(_FIT_VOXELS)
-    fixed, moving, grid = small.fixed, small.moving, small.grid
-    both = replace(small, moving=torch.cat((moving, central_difference(moving).flatten(0, 1))))
-    # Slopes along LPS axes, per millimetre.
-    lps_from_voxel = torch.as_tensor(np.linalg.inv(small.moving_grid.lps_from_index[:3, :3]).T, dtype=moving.dtype, device=moving.device)
-    middle = grid.center_lps
-    points = torch.as_tensor(grid.points_lps() - middle, dtype=moving.dtype, device=moving.device).reshape(-1, 3)
-    places = torch.cat((points / _SCALE_MM, torch.ones_like(points[:, :1])), dim=1)
-    best, value = start, small.agreement(start)
-    for _ in range(_FIT_STEPS):
-        seen = both.moved(best, grid)
-        apart = (fixed - seen[: len(fixed)]).flatten(1)
-        along = torch.einsum("ab,bcn->acn", lps_from_voxel, seen[len(fixed) :].view(3, len(fixed), -1))
-        force = torch.einsum("acn,cn->an", along, apart)
-        normal = torch.einsum("acn,bcn->abn", along, along)
-        matrix = torch.einsum("abn,ni,nj->aibj", normal, places, places).reshape(12, 12).double()
-        matrix += torch.diag(matrix.diagonal()) * _FIT_DAMPING
-        step = torch.linalg.solve(matrix, torch.einsum("an,ni->ai", force, places).reshape(12).double()).view(3, 4).cpu().numpy()
-        linear = best.matrix[:3, :3] + step[:, :3] / _SCALE_MM
-        trial = Affine.from_parts(linear, best.map(middle) - middle + step[:, 3], middle)
-        found = small.agreement(trial)
-        if found <= value:
-            break
-        best, value = trial, found
-    return best
 
 
 def _codes(wanted: Tensor) -> tuple[Tensor, Tensor]:

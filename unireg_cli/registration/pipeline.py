@@ -14,13 +14,14 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
 from unireg_cli.registration.finish import finish_field
-from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, similarities
-from unireg_cli.registration.laying import lay_after, lay_before, map_pull
-from unireg_cli.registration.maps import StructureMaps, brought_together, map_structures
+from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, likeness, similarities
+from unireg_cli.registration.known import Known
+from unireg_cli.registration.laying import lay_after, lay_before
+from unireg_cli.registration.map_affine import brought_together
+from unireg_cli.registration.maps import StructureMaps, map_structures
 from unireg_cli.registration.network_grid import body_box, network_grid
-from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, displacement_on, predict
+from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, predict
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
-from unireg_cli.registration.pull import Pull, Pulls
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.schedule import (
@@ -32,7 +33,7 @@ from unireg_cli.registration.schedule import (
 )
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
-from unireg_cli.registration.steering import Guide, Steering, make_guide
+from unireg_cli.registration.steering import Steering, make_guide
 from unireg_cli.registration.stopwatch import Stopwatch
 from unireg_cli.spatial import Affine, Chain, Grid, Image
 from unireg_cli.spatial.filters import resize_displacement
@@ -42,14 +43,11 @@ from unireg_cli.types import TransformKind
 __all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_field", "prepare", "quiet", "register_images"]
 
 Progress = Callable[[str, int, int], None]
-Before = Callable[[Grid], Tensor]
 
 # By how much a prediction must raise the similarity. Two visits of one person are so alike after the affine that a refinement may find
 # what is left more exactly than the network does: three training images under known motions end 1.10 mm off without such predictions,
 # 1.16 mm with them (inter: 1.47 and 1.51). Two people gain more than this: the least of those looked at 0.045, hearts.
 _LEAST_GAIN = 0.03
-# Voxels on which a spline through landmarks is made.
-_SPLINE_VOXELS = 250_000
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -70,15 +68,6 @@ class Aligned:
     steering: Steering | None
     moving: Image
     stages: tuple[Stage, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """What is known of a pair before its refinement: the network's displacement and structure maps, and the user's own guides."""
-
-    prediction: Prediction | None
-    maps: StructureMaps | None
-    guide: Guide | None
 
 
 def register_images(
@@ -219,7 +208,7 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     favoured = () if asked.everything else tuple(asked.structures)
     bodies = body_box(pair.foreground > 0), body_box(pair.moving_foreground > 0)
     maps = map_structures(network, (pair.fixed, pair.moving), bodies, aligned.affine, favoured)
-    better = None if maps is None else brought_together(maps, aligned.affine)
+    better = None if maps is None else brought_together(maps, aligned.affine, likeness(pair))
     if better is not None:
         affine, pair.decisions["affine"] = better
         aligned = replace(aligned, affine=affine)
@@ -293,8 +282,8 @@ def _refined(
     stiff = stiffness(settings, after_network=prediction is not None and guide is None, mapped=mapped)
     steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=mapped)
     levels = plan_levels(grid, steps, stiff - 0.5)
-    before = _before(pair, affine, prediction, guide)
-    pull = _pull(known, affine, before, pair.fixed.values.device)
+    before = known.before(pair.fixed, affine)
+    pull = known.pull(affine, before, pair.fixed.values.device)
     # The user's own segmentations say it better, and with them other structures are to stay as good as they were.
     segmented = guide is not None and guide.structures is not None
     fixed, attention = (pair.fixed, None) if segmented else attend(pair.fixed, prediction)
@@ -303,28 +292,6 @@ def _refined(
     if before is not None:
         displacement = compose(before(grid), displacement)
     return displacement, _report(settings, stiff, levels, attention, network=prediction is not None, steered=guide is not None)
-
-
-def _pull(known: Known, affine: Affine, before: Before | None, device: torch.device) -> Callable[[Grid], Pull] | None:
-    """Everything but the images that moves the refinement; None if there is nothing."""
-    makers: list[Callable[[Grid], Pull]] = []
-    if known.maps is not None:
-        makers.append(map_pull(known.maps, affine, before))
-    if known.guide is not None:
-        makers.append(known.guide.pull(affine, before, device))
-    return (lambda grid: Pulls([make(grid) for make in makers])) if makers else None
-
-
-def _before(pair: Prepared, affine: Affine, prediction: Prediction | None, guide: Guide | None) -> Before | None:
-    """What is known before the refinement, on any grid: the network's displacement, after a spline that the landmarks ask for."""
-    predicted = None if prediction is None else prediction.on
-    grid = coarser(pair.fixed.grid, _SPLINE_VOXELS)
-    start = None if guide is None else guide.start(affine, predicted, grid, pair.fixed.values.device)
-    if start is None:
-        return predicted
-    if predicted is None:
-        return lambda other: displacement_on(start, grid, other)
-    return lambda other: compose(predicted(other), displacement_on(start, grid, other))
 
 
 def _report(

@@ -64,6 +64,8 @@ _MAP_SMOOTHING = Smoothing(2.0, 1.0)
 # 0.03 of Dice and abdomen_mr 0.05, others lose nothing.
 _ASKED_STEPS = ((150_000, 10), (400_000, 10))
 _ASKED_SMOOTHING, _ASKED_STRENGTH = Smoothing(1.2, 0.6), 0.8
+ASKED_PARTS = (1.0, 0.5, 0.25)
+"""As much of their way as the images near them bear is gone: all of it, or these parts."""
 
 
 def map_levels(grid: Grid, settings: Settings, *, after_network: bool) -> list[Level]:

@@ -31,7 +31,7 @@ class Sight:
     """What the segmenter found in an image, on ``grid``, half its lattice.
 
     ``counts`` (K,): at how many voxels, every so many along each axis, each structure is the likeliest; ``centres`` (K, 3) their mean
-    position, LPS mm, anything for a structure without any.
+    position, LPS mm, anything for a structure without any; ``certainty`` (K,) its mean probability there, 0 without any.
     """
 
     features: Tensor
@@ -39,6 +39,7 @@ class Sight:
     grid: Grid
     counts: Tensor
     centres: FloatArray
+    certainty: Tensor
 
 
 def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
@@ -53,14 +54,17 @@ def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
         features = segmenter(values[None, None], known).float()
     thin = (slice(None, None, _STRIDE),) * 3
     everything = torch.arange(len(segmenter.bias), device=device)
-    likeliest = segmenter.logits(features[(slice(None), slice(None), *thin)], everything)[0].argmax(dim=0)
+    logits = segmenter.logits(features[(slice(None), slice(None), *thin)], everything)[0]
+    highest, likeliest = logits.max(dim=0)
     likeliest = torch.where(known[0, 0][thin] > 0.5, likeliest, 0).reshape(-1)
     size = len(everything) + 1
     counts = torch.bincount(likeliest, minlength=size)[1:]
+    sure = torch.bincount(likeliest, weights=(highest - torch.logsumexp(logits, dim=0)).exp().reshape(-1), minlength=size)[1:]
     places = index_lattice(half.shape, device=device)[thin].reshape(-1, 3)
     sums = torch.stack([torch.bincount(likeliest, weights=places[:, axis], minlength=size)[1:] for axis in range(3)], dim=1)
     middle = (sums / counts.clamp_min(1)[:, None]).double().cpu().numpy()
-    return Sight(features, known[0, 0], half, counts, middle @ half.lps_from_index[:3, :3].T + half.lps_from_index[:3, 3])
+    centres = middle @ half.lps_from_index[:3, :3].T + half.lps_from_index[:3, 3]
+    return Sight(features, known[0, 0], half, counts, centres, sure / counts.clamp_min(1))
 
 
 def shared_box(grid: Grid, body: Box, other: Grid, other_body: Box, own_from_other: Affine) -> Box:
