@@ -68,21 +68,22 @@ def test_what_one_image_lacks_or_shows_much_larger_is_left_out() -> None:
     assert map_structures(untaught, (one, one), BODIES, Affine.identity()) is None  # type: ignore[arg-type]
 
 
-def test_what_the_segmenter_is_not_sure_of_counts_less_or_nothing() -> None:
+def test_what_the_segmenter_is_not_sure_of_counts_less() -> None:
     # An edge that fills voxels: no rims whose brightness lies between.
     values = torch.zeros(32, 32, 32)
     values[8:24, 8:24, 8:24] = 0.4
     views = (View(values, GRID), View(values, GRID))
     known = network(0.4)
     found = []
-    for probability in (0.55, 0.7, 0.95):
+    for probability in (0.6, 0.95):
         known.segmenter.sharpness = float(np.log(probability / (1 - probability))) / 0.08
         found.append(map_structures(known, views, BODIES, Affine.identity()))
-    unsure, half, sure = found
-    assert unsure is None and half is not None and sure is not None
-    # What a map holds is the probability times what it is relied on: half of it at 0.7, all from 0.8 on.
-    assert float(half.fixed.amax()) == pytest.approx(0.7 * half.reliance, abs=1e-3) and half.reliance == pytest.approx(0.5, abs=0.1)
-    assert float(sure.fixed.amax()) == pytest.approx(0.95, abs=1e-3) and sure.reliance == pytest.approx(1, abs=1e-6)
+    half, sure = found
+    assert half is not None and sure is not None
+    # What a map holds is the probability times the belief in it: half at 0.6, all from 0.7 on.
+    assert float(half.fixed.amax()) == pytest.approx(0.6 * 0.5, abs=0.03) and float(sure.fixed.amax()) == pytest.approx(0.95, abs=1e-3)
+    # How far a structure is relied on is one thing, whether it is there another.
+    assert half.reliance == pytest.approx(1) and sure.reliance == pytest.approx(1)
 
 
 def test_what_was_not_asked_for_counts_less_in_a_deformation_and_alike_in_an_affine() -> None:

@@ -31,7 +31,7 @@ _CLEARLY = 1e-3
 # No climb changes the volume by more than this factor; beyond it the search has lost itself (0: a flat map, below: a mirrored one).
 _VOLUMES = (0.1, 10.0)
 # A climb ends with the step that raises the similarity by less than this.
-_ENOUGH = 2e-5
+_ENOUGH = 1e-4
 # Most times that features which follow the axes are drawn anew at one scale.
 _REDRAWS = 4
 

@@ -27,12 +27,13 @@ _OTHERS = 0.3
 # A structure counts if it is the likeliest at so many of the voxels looked at in both images, in volumes no more than this apart.
 _LEAST_VOXELS, _MOST_APART = 2, 4.0
 # Mean probability of a structure where it is the likeliest, from which on it is believed at all, and altogether. Where there is none, the
-# white matter of a brain in an abdomen say, it lies at 0.4 to 0.75; where there is one, at 0.8 to 0.95 (tune pairs).
-_UNSURE, _CERTAIN = 0.6, 0.8
-# Mean trust from which on maps lead. The hundred parcels of a brain are found with a Dice of 0.59 (trust about 0.3), and registration alone
-# brings them together as well: on two tune pairs with maps that lead --fast lost 0.008 of Dice and the default 0.017; where they only pull
-# the default gained 0.003. Other sets' mean trust is 0.5 and more.
-_LEADING = 0.4
+# white matter of a brain in an abdomen say, it lies at 0.4 to 0.75; where there is one, at 0.8 to 0.95 (tune pairs). From 0.6 to 0.8
+# abdomen_mr has 0.01 of Dice less with --fast, the others the same.
+_UNSURE, _CERTAIN = 0.5, 0.7
+# Mean trust from which on maps lead. The hundred parcels of a brain are found with a Dice of 0.62 (trust about 0.4), and registration alone
+# brings them together as well: on two tune pairs with maps that lead --fast loses 0.001 of Dice and the default 0.017. Other sets' mean
+# trust is 0.6 and more.
+_LEADING = 0.5
 # Slices looked at in one go: the probabilities of a hundred structures need not all be in memory.
 _SLAB = 8
 
@@ -114,7 +115,8 @@ def map_structures(
     least, most = counts.amin(dim=0), counts.amax(dim=0)
     there = torch.stack([sight.counts for sight in sights]).amin(dim=0) >= _LEAST_VOXELS
     certainty = torch.stack([sight.certainty for sight in sights]).amin(dim=0)
-    trusted = segmenter.trust * ((certainty - _UNSURE) / (_CERTAIN - _UNSURE)).clamp(0, 1)
+    belief = ((certainty - _UNSURE) / (_CERTAIN - _UNSURE)).clamp(0, 1)
+    trusted = segmenter.trust * belief
     kept = torch.arange(len(ids), device=device)[there & (most <= _MOST_APART * least) & (trusted > 0)]
     if not len(kept):
         return None
@@ -127,7 +129,8 @@ def map_structures(
     weights = trust * least[kept] ** (1 / 3)
     packed = [_packed(segmenter, sight, kept, codes * trust) for sight in sights]
     centres = np.stack([sight.centres[kept.cpu().numpy()] for sight in sights])
-    reliance = float(trust.mean())
+    # What is hardly believed to be there says little about the rest.
+    reliance = float(trust.sum() / belief[kept].sum())
     return StructureMaps(
         *(packed[0], packed[1], sights[0].grid, sights[1].grid, chosen, centres, weights.double().cpu().numpy()),
         shares=torch.where(of_asked, 1.0, _OTHERS) if some else torch.ones(len(of_asked), device=device),
