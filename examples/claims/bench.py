@@ -29,6 +29,7 @@ from unireg_cli.registration.alignment import align
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.pipeline import Aligned, Prepared, bend, finish_field, prepare
 from unireg_cli.registration.prediction import as_ask, predict, settling
+from unireg_cli.registration.result import Registration
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
 from unireg_cli.spatial import Affine, Chain, DisplacementField, Image
@@ -76,9 +77,9 @@ class Judge:
         asked = self.smoothness[mode] if smoothness is None else smoothness
         if self.voxels is None:
             settings = Settings(anatomy=tuple(words), mode=mode, smoothness=asked, effort=Effort.FAST)
-            chain, field = bent(case, settings, self.network)
-            assert field is not None  # only rigid and affine registrations have none
-            return chain, field
+            done = bent(case, settings, self.network)
+            assert done.field is not None  # only rigid and affine registrations have none
+            return done.forward, done.field
         known = vocabulary()
         condition = as_ask(Condition(known.resolve(words), mode, asked), known)
         box, views = body_box(case.pair.foreground > 0), (case.pair.fixed, case.pair.moving)
@@ -226,17 +227,17 @@ def roughness(case: Case, field: DisplacementField) -> Regularity:
     return regularity(determinant(field), inside)
 
 
-def bent(case: Case, settings: Settings, network: Network | None) -> tuple[Chain, DisplacementField | None]:
+def bent(case: Case, settings: Settings, network: Network | None) -> Registration:
     """A registration as the tool does it from the case's affine on, which the network may correct."""
     aligned = Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
-    done = bend(aligned, settings, network=network)
-    return done.forward, done.field
+    return bend(aligned, settings, network=network)
 
 
 def register(case: Case, words: Sequence[str], mode: Mode, judge: Judge | None) -> tuple[Chain, DisplacementField | None]:
     """The tool's default mode from the case's affine, with a network or by the engine alone."""
     settings = Settings(anatomy=tuple(words), mode=mode, smoothness=0.5 if judge is None else judge.smoothness[mode])
-    return bent(case, settings, None if judge is None else judge.network)
+    done = bent(case, settings, None if judge is None else judge.network)
+    return done.forward, done.field
 
 
 def use_threads(count: int) -> None:

@@ -51,8 +51,8 @@ _STIFFER_AFTER = {Mode.INTER: 1.2, Mode.INTRA: 2.0}
 # of each set, four hearts) with --fast: 0.8 and smoothing by 2.5 and 1.2 gave abdomen_ct 0.636 of Dice at a spread of log |J| of 0.39,
 # abdomen_mr 0.836 and 0.36, hearts 0.822 and 0.42, brain_mr 0.591 and 0.22; without maps before the network abdomen_mr lost 0.03 to 0.05.
 # In the default mode 0.8 was rougher (abdomen_ct 0.650 and 0.439) than 0.5 (0.659 and 0.409).
-# Since the affine no longer follows the maps alone, 0.5 and refinements 1.3 times as smooth give 0.665 and 0.438 (abdomen_mr 0.868 and 0.358),
-# 0.4 0.666 and 0.430 (0.861 and 0.356), and 1.5 times 0.661 and 0.419 (0.864 and 0.339).
+# Since the affine no longer follows the maps alone, 0.5 and refinements 1.3 times as smooth give 0.665 and 0.438 (abdomen_mr 0.868 and
+# 0.358), 0.4 gives 0.666 and 0.430 (0.861 and 0.356), and 1.5 times 0.661 and 0.419 (0.864 and 0.339).
 _MAP_STRENGTH = 0.45
 # How much more the refinement smooths where maps pull.
 _STIFFER_MAPPED = 1.45
