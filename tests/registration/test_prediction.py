@@ -230,7 +230,7 @@ class TestPipeline:
         self, tiny_network: Make, pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # An untrained network makes nothing more alike.
-        monkeypatch.setattr("unireg_cli.registration.pipeline._LEAST_GAIN", -1.0)
+        monkeypatch.setattr("unireg_cli.registration.judging._LEAST_GAIN", -1.0)
         still, awake = (
             register_images(*pair, Settings(start=Start.HEADER, iterations=0), network=network)
             for network in (tiny_network(still=True), tiny_network(awake=0.05))

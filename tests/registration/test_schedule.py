@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from unireg_cli.registration.alignment import ENOUGH, FINEST
 from unireg_cli.registration.schedule import (
     map_levels,
     map_strength,
+    most_voxels,
     network_alone,
     network_smoothness,
     refinement_steps,
     settling_width,
     stiffness,
+    voxels_for_affine,
 )
 from unireg_cli.registration.settings import Settings
 from unireg_cli.spatial import Grid
-from unireg_cli.types import Effort, Mode
+from unireg_cli.types import Effort, Mode, TransformKind
 
 
 def test_one_person_twice_is_refined_more_stiffly() -> None:
@@ -31,10 +35,28 @@ def test_one_person_twice_is_refined_more_stiffly() -> None:
 def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
     for mode in Mode:
         settings = Settings(mode=mode)
-        assert stiffness(settings, after_network=True, mapped=True) == pytest.approx(1.45 * stiffness(settings, after_network=True))
+        assert stiffness(settings, after_network=True, mapped=True) == pytest.approx(1.15 * stiffness(settings, after_network=True))
     plain, mapped = (refinement_steps(Settings(), network=True, steered=False, mapped=flag) for flag in (False, True))
     # What is large has been done by the maps alone.
     assert mapped[:-2] == (0, 0) and plain[1] > 0 and all(0 < one < other for one, other in zip(mapped[-2:], plain[-2:], strict=True))
+
+
+def test_two_people_whose_maps_lead_are_refined_on_fewer_voxels() -> None:
+    usual = Settings().voxel_budget
+    fewer = most_voxels(Settings(), steered=False, mapped=True)
+    assert fewer < usual == most_voxels(Settings(), steered=False, mapped=False)
+    # One person twice, guides of the user's own and --best are worth every voxel; a smaller budget stays smaller.
+    assert most_voxels(Settings(mode=Mode.INTRA), steered=False, mapped=True) == usual
+    assert most_voxels(Settings(), steered=True, mapped=True) == usual
+    assert most_voxels(Settings(effort=Effort.BEST), steered=False, mapped=True) == usual
+    assert most_voxels(Settings(voxel_budget=1000), steered=False, mapped=True) == 1000
+
+
+def test_only_where_the_network_alone_follows_between_two_people_does_the_affine_end_earlier() -> None:
+    fast = Settings(effort=Effort.FAST)
+    assert voxels_for_affine(fast, network=True) == ENOUGH < FINEST == voxels_for_affine(fast, network=False)
+    others = (Settings(), replace(fast, mode=Mode.INTRA), replace(fast, iterations=5), replace(fast, transform=TransformKind.AFFINE))
+    assert all(voxels_for_affine(other, network=True) == FINEST for other in others)
 
 
 def test_maps_pull_no_further_than_they_are_relied_on() -> None:
@@ -45,7 +67,7 @@ def test_maps_alone_are_laid_together_coarsely_before_the_network_and_stiffen_wi
     grid = Grid.from_arrays((80, 70, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
     before, levels = (map_levels(grid, Settings(smoothness=0.3), after_network=after) for after in (False, True))
     assert [level.grid.voxels for level in before] == sorted(level.grid.voxels for level in before)
-    assert before[-1].grid.voxels < levels[0].grid.voxels <= grid.voxels and all(level.steps > 0 for level in (*before, *levels))
+    assert before[0].grid.voxels < levels[0].grid.voxels <= grid.voxels and all(level.steps > 0 for level in (*before, *levels))
     stiff = map_levels(grid, Settings(smoothness=0.9), after_network=True)
     assert all(more.smoothing.velocity > less.smoothing.velocity for more, less in zip(stiff, levels, strict=True))
 

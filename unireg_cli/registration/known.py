@@ -31,6 +31,11 @@ class Known:
     maps: StructureMaps | None
     guide: Guide | None
 
+    @property
+    def mapped(self) -> bool:
+        """Whether structure maps lead."""
+        return self.maps is not None and self.maps.leading
+
     def before(self, fixed: View, affine: Affine) -> Before | None:
         """The displacement to start from, on any grid: the network's, after a spline that the landmarks ask for; None for no start."""
         predicted = None if self.prediction is None else self.prediction.on

@@ -14,7 +14,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
 from unireg_cli.registration.finish import finish_field
-from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, likeness, similarities
+from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, likeness, prediction_helps, similarities
 from unireg_cli.registration.known import Known
 from unireg_cli.registration.laying import lay_after, lay_before
 from unireg_cli.registration.map_affine import brought_together
@@ -25,11 +25,13 @@ from unireg_cli.registration.preparation import Prepared, prepare, seen_through
 from unireg_cli.registration.refinement import Level, plan_levels, refine
 from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
 from unireg_cli.registration.schedule import (
+    most_voxels,
     network_alone,
     network_smoothness,
     refinement_steps,
     settling_width,
     stiffness,
+    voxels_for_affine,
 )
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
@@ -43,12 +45,6 @@ from unireg_cli.types import TransformKind
 __all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_field", "prepare", "quiet", "register_images"]
 
 Progress = Callable[[str, int, int], None]
-
-# By how much a prediction must raise the similarity. Two visits of one person are so alike after the affine that a refinement may find
-# what is left more exactly than the network does: three training images under known motions end 1.10 mm off without such predictions,
-# 1.16 mm with them (inter: 1.47 and 1.51). Two people gain more than this: the least of those looked at 0.045, hearts.
-_LEAST_GAIN = 0.03
-
 
 def quiet(stage: str, done: int, total: int) -> None:
     """A progress callback that says nothing."""
@@ -121,7 +117,8 @@ def align_images(
 ) -> Aligned:
     """The first half of :func:`register_images`: everything that does not depend on anatomy, mode, smoothness or effort.
 
-    ``known`` has the names of the network that will follow, where those are more than the table's.
+    Only the scale at which the affine ends does: between two people whom the network alone follows it is a coarser one.
+    ``known`` has the names of the network that will follow; None if there is none.
     """
     watch = Stopwatch()
     later = Chain() if initial is None else initial.simplified()
@@ -140,7 +137,8 @@ def align_images(
             if initial is None:
                 starts = candidates(pair.fixed, pair.moving, settings.start)
         with watch.stage("align"):
-            affine, origin = align(pair.fixed, pair.moving, starts, settings.transform, pair.measure, _named(progress, "align"))
+            most = voxels_for_affine(settings, network=known is not None)
+            affine, origin = align(pair.fixed, pair.moving, starts, settings.transform, pair.measure, _named(progress, "align"), most)
             pair.decisions["start"] = origin
     return Aligned(fixed, pair, affine, start or Affine.identity(), later, steering, moving, watch.stages)
 
@@ -159,7 +157,7 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
                 progress("predict", 0, 1)
                 aligned, maps = _map(network, aligned, settings)
                 prediction = _predict(network, aligned, maps, settings)
-                if not network_alone(settings) and not _helps(prediction, aligned):
+                if not network_alone(settings) and not prediction_helps(prediction, aligned.pair, aligned.affine):
                     prediction = None
         guide = None
         if aligned.steering is not None:
@@ -217,16 +215,6 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     return aligned, maps
 
 
-def _helps(prediction: Prediction, aligned: Aligned) -> bool:
-    """Whether the images are so much more alike than under the affine alone that a refinement should start from the prediction."""
-    pair, grid = aligned.pair, coarser(aligned.fixed.grid, JUDGE_VOXELS)
-    quality = similarities(pair, aligned.affine, aligned.reference, grid, prediction.displacement, prediction.grid)
-    words = f"{quality.similarity_affine:.3f} after the affine, {quality.similarity_after:.3f} after the network"
-    helps = quality.similarity_after - quality.similarity_affine >= _LEAST_GAIN
-    pair.decisions["prediction"] = f"{'taken' if helps else 'left out, the refinement starts from the affine'} (similarity {words})"
-    return helps
-
-
 def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch, progress: Progress) -> Registration:
     """The deformable part: refine, finish, judge."""
     fixed, pair, affine, later = aligned.fixed, aligned.pair, aligned.affine, aligned.later
@@ -237,8 +225,9 @@ def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch
             displacement = prediction.displacement
             pair.decisions["grid"] = f"{network_grid.describe()} (the network's)"
         else:
-            network_grid = coarser(fixed.grid, settings.voxel_budget) if fixed.grid.voxels > settings.voxel_budget else fixed.grid
-            pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {settings.voxel_budget} voxels)"
+            budget = most_voxels(settings, steered=guide is not None, mapped=known.mapped)
+            network_grid = coarser(fixed.grid, budget) if fixed.grid.voxels > budget else fixed.grid
+            pair.decisions["grid"] = f"{network_grid.describe()} (of {fixed.grid.describe()}, budget {budget} voxels)"
             displacement, report = _refined(pair, affine, network_grid, known, settings, progress)
     with watch.stage("finish"):
         progress("finish", 0, 3)
@@ -278,9 +267,8 @@ def _refined(
 ) -> tuple[Tensor, SteeringReport]:
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
     prediction, guide = known.prediction, known.guide
-    mapped = known.maps is not None and known.maps.leading
-    stiff = stiffness(settings, after_network=prediction is not None and guide is None, mapped=mapped)
-    steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=mapped)
+    stiff = stiffness(settings, after_network=prediction is not None and guide is None, mapped=known.mapped)
+    steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=known.mapped)
     levels = plan_levels(grid, steps, stiff - 0.5)
     before = known.before(pair.fixed, affine)
     pull = known.pull(affine, before, pair.fixed.values.device)
