@@ -19,3 +19,15 @@ def test_the_whole_process_stands_beside_the_registration_of_the_same_pair():
     assert "| abdomen_mr | unireg-fast | 3 | 8.0 | 20.0 | 0.300 | 0.333, holds |" in told
     # Nothing was promised of the default on this set.
     assert time_ratios.told([*rows, row("unireg", "b", 1.0, 15.0)]).endswith("| abdomen_mr | unireg | 1 | 15.0 | 20.0 | 0.750 |  |")
+
+
+def test_rows_count_together_only_if_one_day_has_them_of_all_three_tools():
+    def of(tool: str, moving: str, date: str, **other: str) -> dict[str, str]:
+        return {"start": "own", "status": "done", "date": date, **row(tool, moving, 1.0, 2.0), **other}
+
+    tools = ("greedy", "unireg", "unireg-fast")
+    rows = [of(tool, "b", "2026-11-28") for tool in tools]
+    rows += [of("greedy", "c", "2026-11-28"), *(of(tool, "c", "2026-11-29") for tool in tools[1:])]
+    rows += [of(tool, "d", "2026-11-28", status="failed" if tool == "unireg" else "done") for tool in tools]
+    rows += [of(tool, "e", "2026-11-28", start="affine") for tool in tools]
+    assert {(found["tool"], found["moving"]) for found in time_ratios.together(rows)} == {(tool, "b") for tool in tools}
