@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from comparing import Line, Table
-from toolbox import TOOLS
+from toolbox import TOOLS, USUAL
 
 from unireg_cli.evaluation.statistics import Estimate
 
@@ -27,6 +27,8 @@ def markdown(table: Table) -> str:
     lines = [title, "", _row(HEADS), _row(["---", *["---:"] * (len(HEADS) - 1)])]
     lines += [_row(_cells(line, table.best)) for line in table.lines]
     notes = [f"- {line.tool.name}: {note}" for line in table.lines for note in (*_few(line), *line.reasons, *line.notes)]
+    there = {line.tool.name for line in table.lines}
+    notes += [f"- {name}: not run" for name in USUAL if name not in there and table.start in TOOLS[name].starts]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 

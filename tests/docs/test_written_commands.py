@@ -14,7 +14,7 @@ from unireg_cli.app import app
 CALLS = [(page.relative_to(ROOT).as_posix(), call) for page in PAGES for kind, block in blocks(page.read_text("utf-8")) if kind == "sh"
          for call in unireg_calls(block)]  # fmt: skip
 # Flags of other programs in our pages: Snakemake, sbatch, git, torchrun, podman, and those of the programs in examples/.
-OTHERS = {"--build-arg", "--scorer", "--data", "--write", "--work"}
+OTHERS = {"--build-arg", "--scorer", "--data", "--write", "--work", "--rows", "--sides"}
 OTHERS |= {"--profile", "--unlock", "--signal", "--nproc-per-node", "--gpus-per-node", "--time"}
 
 

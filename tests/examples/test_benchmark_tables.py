@@ -61,6 +61,7 @@ def test_a_table_tells_what_is_missing_and_why():
     assert "| greedy (best peer) | 4 | 0.6500 |" in text
     assert "| elastix | 2 of 4 |" in text and "- elastix: ended by SIGSEGV" in text and "- elastix: means are over 2 of 4 pairs" in text
     assert "- convexadam: has no affine stage of its own" in text
+    assert "- fireants: not run" in text and "greedy: not run" not in text
     assert "+0.0200 [+0.0200, +0.0200]" in text
     assert "2 threads, 2026-01-02" in text
 
