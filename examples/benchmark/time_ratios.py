@@ -41,6 +41,9 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen, others = parser.parse_known_args(words)
     if chosen.rows:
         rows = together([row for name in chosen.sets for row in costs.read_rows(chosen.rows / f"{name}.csv")])
+        if not rows:
+            tools = ", ".join((*TOOLS, PEER))
+            parser.error(f"--rows: {chosen.rows} has no pair that {tools} have all done on one day; run benchmark.py for them")
     else:
         rows = run_now(chosen, others)
     costs.write_rows(chosen.output, [{name: row[name] for name in COLUMNS} for row in rows], chosen.threads)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import time_ratios
 
 
@@ -31,3 +34,10 @@ def test_rows_count_together_only_if_one_day_has_them_of_all_three_tools():
     rows += [of(tool, "d", "2026-11-28", status="failed" if tool == "unireg" else "done") for tool in tools]
     rows += [of(tool, "e", "2026-11-28", start="affine") for tool in tools]
     assert {(found["tool"], found["moving"]) for found in time_ratios.together(rows)} == {(tool, "b") for tool in tools}
+
+
+def test_a_folder_without_such_rows_is_refused_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        time_ratios.main(["--rows", str(tmp_path), "-o", str(tmp_path / "ratios.csv")])
+    assert "has no pair that unireg-fast, unireg, greedy have all done on one day" in capsys.readouterr().err
+    assert not (tmp_path / "ratios.csv").exists()

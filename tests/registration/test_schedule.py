@@ -67,7 +67,8 @@ def test_maps_alone_are_laid_together_coarsely_before_the_network_and_stiffen_wi
     grid = Grid.from_arrays((80, 70, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
     before, levels = (map_levels(grid, Settings(smoothness=0.3), after_network=after) for after in (False, True))
     assert [level.grid.voxels for level in before] == sorted(level.grid.voxels for level in before)
-    assert before[0].grid.voxels < levels[0].grid.voxels <= grid.voxels and all(level.steps > 0 for level in (*before, *levels))
+    assert before[0].grid.voxels < before[-1].grid.voxels <= levels[0].grid.voxels <= grid.voxels
+    assert all(level.steps > 0 for level in (*before, *levels))
     stiff = map_levels(grid, Settings(smoothness=0.9), after_network=True)
     assert all(more.smoothing.velocity > less.smoothing.velocity for more, less in zip(stiff, levels, strict=True))
 

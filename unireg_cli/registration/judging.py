@@ -51,9 +51,12 @@ def likeness(pair: Prepared) -> Callable[[Affine], float]:
 
 def prediction_helps(prediction: Prediction, pair: Prepared, affine: Affine) -> bool:
     """Whether the images are so much more alike than under the affine alone that a refinement should start from the prediction."""
-    quality = similarities(pair, affine, affine, coarser(pair.fixed.grid, JUDGE_VOXELS), prediction.displacement, prediction.grid)
-    words = f"{quality.similarity_affine:.3f} after the affine, {quality.similarity_after:.3f} after the network"
-    helps = quality.similarity_after - quality.similarity_affine >= _LEAST_GAIN
+    grid = coarser(pair.fixed.grid, JUDGE_VOXELS)
+    scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
+    found = displacement_on(prediction.displacement, prediction.grid, grid)
+    before, after = scene.value(torch.zeros_like(found)), scene.value(found)
+    words = f"{before:.3f} after the affine, {after:.3f} after the network"
+    helps = after - before >= _LEAST_GAIN
     pair.decisions["prediction"] = f"{'taken' if helps else 'left out, the refinement starts from the affine'} (similarity {words})"
     return helps
 

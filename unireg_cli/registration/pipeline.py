@@ -46,6 +46,7 @@ __all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_fi
 
 Progress = Callable[[str, int, int], None]
 
+
 def quiet(stage: str, done: int, total: int) -> None:
     """A progress callback that says nothing."""
 
