@@ -304,3 +304,11 @@ def test_fields_settle_more_the_smoother_they_are_asked_for_and_for_one_person()
     # At the usual smoothness of two people half a voxel, at the end of the scale six times that.
     assert settling(Mode.INTER, 0.4) == pytest.approx(0.48) and settling(Mode.INTER, 1.0) == 3.0
     assert settling(Mode.INTRA, 0.0) == 0.0 < settling(Mode.INTER, 0.65) < settling(Mode.INTRA, 0.65)
+
+
+def test_a_thin_lattice_is_finite_in_bfloat16_too(tiny_network: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without care one pass in ten was NaN on a CPU with AMX.
+    monkeypatch.setattr("unireg_cli.registration.prediction.gains_from_bfloat16", lambda _device: True)
+    grid = Grid.from_arrays((7, 40, 31), (2.0, 2.2, 3.0), (-20.0, -20.0, -20.0), np.eye(3))
+    network, image = tiny_network(awake=0.1), view(show(organs(25), grid))
+    assert all(bool(predicted(network, image, image).displacement.isfinite().all()) for _ in range(20))

@@ -148,7 +148,9 @@ def _predict_on(
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
     both_ways = lattice.voxels <= _BOTH_WAYS
     start = None if before is None else before.start(half, inverse=both_ways)
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(images.device)):
+    # Where the coarsest level is one voxel thin, torch 2.13's bfloat16 convolutions on CPUs with AMX now and then give NaN.
+    rounded = gains_from_bfloat16(images.device) and min(lattice.size) > network.settings.divisor
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=rounded):
         there = repeat(network, images, known, ask, passes, inverse=both_ways, start=start)
         displacement, inverse = there.displacement, there.inverse
         if both_ways:
