@@ -1,7 +1,7 @@
-"""The training runs that claims 1, 2 and 6 share: joint, one set alone, one set left out; they go on where they stopped.
+"""The training runs of claims 1, 2 and 6: joint, one set alone, one set left out; they go on where they stopped.
 
-Every run is ``configs/reduced.toml`` with sources taken out, another seed and another folder; nothing else differs. A run of one set
-alone ends when its tune Dice has not risen for a fifth of its steps, or after SINGLE_STEPS; a joint run takes the steps of the file.
+Every run is a file of ``configs`` with sources taken out, another seed and another folder; nothing else differs. A run of one set alone
+ends when its tune Dice has not risen for a fifth of its steps, or after SINGLE_STEPS; any other takes the steps of the file.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from trainer.run import CHECKPOINT, run
 from unireg_cli.io.atomic import atomic_path
 
 CONFIG = tables.HERE / "configs" / "reduced.toml"
+UNSEEN_CONFIG = tables.HERE / "configs" / "unseen.toml"
 CURVES = tables.HERE / "results" / "curves.csv"
 CURVE_COLUMNS = ("run", "seed", "step", "set", "dice", "dice_affine", "sdlogj", "folding_percent", "cpu_seconds_per_step")
 SINGLE_STEPS, LEAST_STEPS, QUIET_SHARE = 3000, 1000, 0.2
@@ -36,11 +37,12 @@ _CLOCK = "cpu.json"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One training run: the sets it learns from, by the name of the run."""
+    """One training run: the sets it learns from, by the name of the run, and the file that it takes everything else from."""
 
     name: str
     sets: tuple[str, ...]
     seed: int
+    config: Path = CONFIG
 
     @property
     def single(self) -> bool:
@@ -66,9 +68,14 @@ def single(name: str, seed: int) -> Study:
     return Study(f"single-{name}", (name,), seed)
 
 
-def without(name: str, seed: int) -> Study:
-    """All sets but one."""
-    return Study(f"without-{name}", tuple(other for other in SETS if other != name), seed)
+def seeing() -> Study:
+    """All sets, with a segmenter."""
+    return Study("seeing", SETS, 0, UNSEEN_CONFIG)
+
+
+def seeing_without(name: str) -> Study:
+    """All sets but one, with a segmenter."""
+    return Study(f"seeing-without-{name}", tuple(other for other in SETS if other != name), 0, UNSEEN_CONFIG)
 
 
 def config_of(study: Study, base: TrainConfig, data: Path, cache: Path, runs: Path) -> TrainConfig:
@@ -88,7 +95,7 @@ def train(study: Study, data: Path, cache: Path, runs: Path, steps: int | None =
         runs: folder of all runs.
         steps: fewer than the study's own number, for a quick look.
     """
-    config = config_of(study, read_config(CONFIG), data, cache, runs)
+    config = config_of(study, read_config(study.config), data, cache, runs)
     most = min(steps or config.steps, SINGLE_STEPS if study.single else config.steps)
     folder = study.folder(runs)
     done = last_step(folder)
@@ -199,7 +206,7 @@ def train_all(studies: Sequence[Study], chosen: argparse.Namespace) -> int:
 
 def judge_of(study: Study, runs: Path, set_name: str) -> bench.Judge:
     """Its best weights, on the lattices that it was trained on."""
-    base = read_config(CONFIG)
+    base = read_config(study.config)
     voxels = {Path(source.path).parent.name: source.voxels[1] for source in base.sources}
     return bench.load_judge(str(study.weights(runs)), voxels[set_name])
 

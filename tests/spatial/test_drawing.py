@@ -90,6 +90,15 @@ def test_index_map_goes_through_millimetres(grid: Grid, grids: dict[str, Grid]) 
     assert map_lattice(index_lattice((2, 3, 4)), matrix).shape == (2, 3, 4, 3)
 
 
+def test_map_lattice_keeps_places_exact_where_a_training_step_is_in_reduced_precision() -> None:
+    lattice = index_lattice((1, 1, 300)).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        index = map_lattice(lattice, np.diag([1.0, 1.0, 1.0, 1.0]) + np.eye(4, k=3) * 0.25)
+    # bfloat16 has steps of two from 256 on.
+    assert index.dtype == torch.float32
+    assert index[0, 0, 257].tolist() == [257.25, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("coarser", [False, True])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
 def test_grids_with_axes_in_another_order_and_direction_are_read_axis_by_axis_and_alike(order: tuple[int, int, int], coarser: bool) -> None:

@@ -28,7 +28,9 @@ def map_lattice(lattice: Tensor, matrix: FloatArray) -> Tensor:
     """Voxel indices (..., 3) through a 4 x 4 index map, float32."""
     linear = torch.as_tensor(np.ascontiguousarray(matrix[:3, :3].T), dtype=lattice.dtype, device=lattice.device)
     offset = torch.as_tensor(matrix[:3, 3], dtype=lattice.dtype, device=lattice.device)
-    return torch.addmm(offset, lattice.reshape(-1, 3), linear).reshape(lattice.shape)
+    # Autocast would round places to bfloat16, whole voxels from 128 on.
+    with torch.autocast(lattice.device.type, enabled=False):
+        return torch.addmm(offset, lattice.reshape(-1, 3), linear).reshape(lattice.shape)
 
 
 def draw(values: Tensor, grid: Grid, target: Grid, affine: Affine, displacement: Tensor | None = None) -> tuple[Tensor, Tensor]:
