@@ -9,16 +9,17 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trainer.compute import Compute, choose_compute
-from trainer.config import Losses, Optimiser, Passes, Source, TrainConfig
+from trainer.config import Losses, Optimiser, Passes, Segmenting, Source, TrainConfig
 from trainer.finetune_data import Pairs, hold_out, read_pairs
 from trainer.finetune_file import Course, restore_course, save_course, write_result
 from trainer.finetune_look import Exam, Look, Measure, make_exam
 from trainer.finetune_options import Options
+from trainer.finetune_recipe import part_of
 from trainer.finetune_step import Lesson, learn
 from trainer.finetune_task import Task, What, begin, make_task
 from trainer.pool import Pool
@@ -27,8 +28,9 @@ from trainer.sampling import Gallery
 from trainer.stopping import Stop, stop_signals
 from unireg_cli.errors import UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
-from unireg_cli.io.weights_config import is_adapter
+from unireg_cli.io.weights_config import is_adapter, own_smoothness
 from unireg_cli.spatial import Affine
+from unireg_cli.types import Mode
 
 logger = logging.getLogger("unireg")
 
@@ -155,30 +157,11 @@ def _config(options: Options, task: Task, pairs: Pairs) -> TrainConfig:
         most_structures=max(48, len(pairs.names)),
         points=200,
         network=task.network(task.tensors).settings,
-        losses=_losses_of(task.base),
-        passes=_passes_of(task.base),
+        losses=part_of(task.base, "losses", Losses),
+        passes=part_of(task.base, "passes", Passes),
+        segmenting=part_of(task.base, "segmenting", Segmenting),
         optimiser=Optimiser(rate=rate, weight_decay=0.0, warmup=20, schedule="constant", average=0.97),
     )
-
-
-def _losses_of(base: WeightsFile) -> Losses:
-    """The weights of the loss that the base was trained with, as far as its JSON tells."""
-    return Losses(**{name: value for name, value in _recipe(base, "losses", Losses).items() if isinstance(value, int | float)})
-
-
-def _passes_of(base: WeightsFile) -> Passes:
-    """What examples started from when the base was trained, as far as its JSON tells."""
-    told: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in _recipe(base, "passes", Passes).items()
-    }
-    return Passes(**told)
-
-
-def _recipe(base: WeightsFile, part: str, kind: type[Losses] | type[Passes]) -> dict[str, Any]:
-    """A part of the base's recipe, of which this version knows the names."""
-    recipe = base.config.get("recipe", {})
-    told = recipe.get(part, {}) if isinstance(recipe, dict) else {}
-    return {entry.name: told[entry.name] for entry in fields(kind) if entry.name in told}
 
 
 def _told(options: Options, base: WeightsFile) -> str:
@@ -252,8 +235,7 @@ class _Run:
     def _look_before(self) -> None:
         """What the base makes of the pairs held back: what is to be beaten."""
         begun = time.monotonic()
-        with self.compute.autocast():
-            self.course.add(self.exam.look(self.task.base_network(), self.task.reference, 0, self.gallery))
+        self.course.add(self.exam.look(self.task.base_network(), self.task.reference, self._smoothness(), 0))
         self.longest_look = time.monotonic() - begun
         logger.info("before: %s", self._shown(self.course.looks[0]))
         self._save()
@@ -261,13 +243,19 @@ class _Run:
     def _look(self) -> None:
         course, begun = self.course, time.monotonic()
         average = {name: tensor.cpu() for name, tensor in course.state.average.items()}
-        with self.compute.autocast():
-            look = self.exam.look(self.task.network(average), self.task.request, course.state.step, self.gallery)
+        network = self.task.network(average)
+        for place, trust in self.exam.trust(network, self.task.taught, self.gallery).items():
+            for tensors in (network.state_dict(), course.state.average, course.state.network.state_dict()):
+                tensors["segmenter.trust"][place] = trust
+        look = self.exam.look(network, self.task.request, self._smoothness(), course.state.step)
         better = course.add(look)
         course.state.tuned = course.state.step
         self.longest_look = max(self.longest_look, time.monotonic() - begun)
         logger.info("step %d: %s%s, %s", look.step, self._shown(look), ", the best so far" if better else "", self._left())
         self._save()
+
+    def _smoothness(self) -> dict[Mode, float]:
+        return {mode: own_smoothness(self.task.base.config, mode) for mode in Mode}
 
     def _shown(self, look: Look) -> str:
         name = "Dice" if self.exam.measure is Measure.DICE else "similarity"

@@ -48,6 +48,10 @@ class Pairs:
         structures = (NOT_ASKABLE, *(ids.get(k, NOT_ASKABLE) for k in self.names))
         return replace(self, data=replace(self.data, structures=structures))
 
+    def labelled_scans(self) -> DataSet:
+        """The scans that came with labels."""
+        return self.data.subset([k for k, labelled in enumerate(self.labelled) if labelled])
+
     def both_ways(self) -> Pairs:
         """The same pairs, each also with fixed and moving exchanged."""
         return replace(self, pairs=tuple(dict.fromkeys(pair for a, b in self.pairs for pair in ((a, b), (b, a)))))

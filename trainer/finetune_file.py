@@ -15,13 +15,13 @@ from torch import Tensor
 from trainer.datasets import NOT_ASKABLE
 from trainer.finetune_data import Pairs
 from trainer.finetune_look import Exam, Look
-from trainer.finetune_task import Task, What
+from trainer.finetune_task import Task, What, segmented_by
 from trainer.loop import State
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.io.atomic import atomic_path
 from unireg_cli.io.provenance import plain, versions
 from unireg_cli.io.weights import write_weights
-from unireg_cli.model.adapter import as_everything, overlay, rows_asked
+from unireg_cli.model.adapter import as_everything, grown, overlay
 from unireg_cli.model.added import added_of, extended, vocabulary_of
 
 _COUNTS = ("step", "tuned", "skipped", "skipped_in_row")
@@ -105,7 +105,7 @@ def write_result(path: Path, task: Task, course: Course, learned: Pairs, exam: E
     config = {key: task.base.config[key] for key in ("smoothness", "licence")}
     config |= {
         "name": path.stem,
-        "network": {**task.base.config["network"], "vocabulary": task.known.size},
+        "network": {**task.base.config["network"], "vocabulary": task.known.size, "segmented": list(task.segmented)},
         "trained": _trained(task, learned) if improved else task.base.config["trained"],
         "step": after.step,
         "seed": facts["seed"],
@@ -130,20 +130,21 @@ def write_result(path: Path, task: Task, course: Course, learned: Pairs, exam: E
     assert task.known.size - known.size == bool(task.added)  # one name at a time
     if task.what is What.ALL:
         return write_weights(path, tensors, config)
-    rows = rows_asked(task.request, task.known)
+    rows = task.rows
     config["adapter"] = {"base": {"name": task.base.name, "sha256": task.base.sha256}, "anatomy": task.word, "rows": rows}
     return write_weights(path, overlay(task.tensors, tensors, rows), config)
 
 
 def unchanged(task: Task) -> Task:
     """The task as it is where nothing better was found: a new name says to the network what all says."""
+    plain = replace(task, segmented=segmented_by(task.base), taught=())
     if task.added is None:
-        return task
+        return replace(plain, tensors=task.base.tensors)
     whole = replace(task.added, sought=False)
     known = extended(vocabulary_of(None), (*added_of(task.base.config), whole), task.base.path)
-    regions = {row.name: row.id for row in known.table.regions}
-    tensors = as_everything(task.tensors, known.size - 1, regions[whole.region], next(iter(known.everything().regions)))
-    return replace(task, added=whole, known=known, tensors=tensors)
+    place = next(row.id for row in known.table.regions if row.name == whole.region)
+    tensors = as_everything(grown(task.base.tensors, place), known.size - 1, place, next(iter(known.everything().regions)))
+    return replace(plain, added=whole, known=known, tensors=tensors)
 
 
 def _trained(task: Task, learned: Pairs) -> dict[str, Sequence[str]]:

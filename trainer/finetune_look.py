@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,21 +10,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.datasets import Scan
 from trainer.finetune_data import Pairs
-from trainer.losses import dissimilarity
 from trainer.prealign import Key
-from trainer.sampling import Gallery, Shown
-from trainer.tune import predict, structure_dice, tune_pair
+from trainer.sampling import Gallery, nearest
+from trainer.segmenting import classes_of, segmentation_dice, trust
+from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest
 from unireg_cli.model.network import Network
-from unireg_cli.spatial import Affine
-from unireg_cli.spatial.filters import resize_displacement
+from unireg_cli.registration.aligned import Aligned
+from unireg_cli.registration.alignment import View, coarser
+from unireg_cli.registration.expectation import expect
+from unireg_cli.registration.judging import JUDGE_VOXELS
+from unireg_cli.registration.prediction import Prediction
+from unireg_cli.registration.preparation import Prepared
+from unireg_cli.registration.refinement import Scene
+from unireg_cli.registration.settings import Settings
+from unireg_cli.registration.sight import SIGHT_VOXELS
+from unireg_cli.similarity.measure import measure
+from unireg_cli.spatial import Affine, Chain, Image
+from unireg_cli.spatial.drawing import map_lattice
 from unireg_cli.spatial.jacobian import index_determinant, regularity
 from unireg_cli.spatial.sampling import index_lattice, sample_index
-from unireg_cli.types import Mode
+from unireg_cli.types import Effort, Mode, Similarity
 
-# Voxels of the lattice of the first pass.
-_COARSE = 140_000
+# Voxels of the fixed image that labels are compared at, about.
+_VOXELS = 1_000_000
 # What a unit of roughness costs: overlap or similarity that is bought with it does not count.
 _PRICE = 0.2
 
@@ -66,26 +77,40 @@ class Exam:
     voxels: int
 
     @torch.no_grad()
-    def look(self, network: Network, request: AnatomyRequest, step: int, gallery: Gallery) -> Look:
-        """A network in inference mode, on the CPU, asked for ``request``."""
+    def look(self, network: Network, request: AnatomyRequest, smoothness: Mapping[Mode, float], step: int) -> Look:
+        """A network in inference mode, on the CPU, asked for ``request``: what ``unireg register --fast`` makes of the pairs.
+
+        On lattices of no more than ``voxels``, to be quick.
+        """
         scans, rows = self.pairs.data.scans, []
-        lattices = (_COARSE, self.voxels) if self.voxels > _COARSE else (self.voxels,)
         for fixed, moving in self.chosen:
             mode = Mode.INTRA if scans[fixed].person == scans[moving].person else Mode.INTER
-            affine = self.affines[fixed, moving]
-            pair = tune_pair(scans[fixed], scans[moving], affine, gallery, lattices, network.settings.divisor)
-            displacement = predict(network, pair, request, mode, network.known)
+            settings = Settings(anatomy=request.words, mode=mode, smoothness=smoothness[mode], effort=Effort.FAST)
+            found = expect(network, aligned(scans[fixed], scans[moving], self.affines[fixed, moving]), None, settings, self.voxels)
+            affine, prediction = found.aligned.affine, found.prediction
             if self.measure is Measure.DICE:
-                found = structure_dice(pair, displacement)
+                overlaps = overlap(scans[fixed], scans[moving], affine, prediction)
                 # What is too small to be met by a coarse look counts for nothing, before as after.
-                quality = float(np.mean([value for label, value in found.items() if label in self.labels] or [0.0]))
+                quality = float(np.mean([value for label, value in overlaps.items() if label in self.labels] or [0.0]))
             else:
-                quality = similarity(pair.shown[-1], displacement)
-            x, y, z = (n // 2 for n in pair.size)
-            summary = regularity(index_determinant(displacement[:, :z, :y, :x]).numpy())
+                quality = similarity(found.aligned.pair, affine, prediction)
+            summary = regularity(index_determinant(prediction.displacement).numpy())
             rows.append((quality, summary.sdlogj, summary.folding_percent))
         quality, sdlogj, folding = (float(value) for value in np.mean(np.asarray(rows, float), axis=0))
         return Look(step, quality, sdlogj, folding)
+
+    @torch.no_grad()
+    def trust(self, network: Network, taught: Collection[int], gallery: Gallery) -> dict[int, float]:
+        """How far the segmenter's places of the ``taught`` ids may be relied on, by how well they are found in the scans held back.
+
+        Only those that these scans show.
+        """
+        data, segmented = self.pairs.labelled_scans(), network.settings.segmented
+        if network.segmenter is None or not taught or not data.scans:
+            return {}
+        classes = classes_of(data, segmented, network.known)
+        found = segmentation_dice(network.segmenter, data, classes, gallery, SIGHT_VOXELS, network.settings.divisor)
+        return {place: trust(dice) for place, dice in found.items() if segmented[place] in taught}
 
     @property
     def chosen(self) -> list[Key]:
@@ -106,10 +131,36 @@ def make_exam(pairs: Pairs, affines: Mapping[Key, Affine], labels: frozenset[int
     return exam if exam.chosen and not by_images else Exam(pairs, affines, frozenset(), Measure.SIMILARITY, voxels)
 
 
-def similarity(shown: Shown, displacement: Tensor) -> float:
-    """Mean squared local correlation of a pair under a displacement (3, D/2, H/2, W/2), where both images are known."""
-    shape = (shown.images.shape[2], shown.images.shape[3], shown.images.shape[4])
-    full = resize_displacement(displacement, shape)
-    moved = sample_index(shown.images[1], index_lattice(shape) + full.permute(1, 2, 3, 0))[0]
-    weight = torch.nn.functional.interpolate(shown.known.amin(dim=0, keepdim=True), scale_factor=2)[0, 0]
-    return 1 - float(dissimilarity(shown.images[0, 0], moved, weight))
+def aligned(fixed: Scan, moving: Scan, affine: Affine) -> Aligned:
+    """Two scans as a registration has them after its affine."""
+    views, bodies = [], []
+    for scan in (fixed, moving):
+        assert scan.values is not None  # users' pairs are images
+        views.append(View(scan.values.float(), scan.grid))
+        bodies.append(_filled(scan))
+    pair = Prepared(views[0], views[1], measure(Similarity.LNCC), {}, bodies[0], bodies[1])
+    images = [Image(view.values.numpy(), view.grid, scan.name) for view, scan in zip(views, (fixed, moving), strict=True)]
+    return Aligned(images[0], pair, affine, affine, Chain(), None, images[1], ())
+
+
+def _filled(scan: Scan) -> Tensor:
+    """1 in the box of a scan's body."""
+    inside, (low, high) = torch.zeros(scan.grid.shape), scan.body
+    inside[low[2] : high[2] + 1, low[1] : high[1] + 1, low[0] : high[0] + 1] = 1
+    return inside
+
+
+def overlap(fixed: Scan, moving: Scan, affine: Affine, prediction: Prediction) -> dict[int, float]:
+    """Dice of every label of the fixed scan, by its own voxels, every so many along each axis; one that the moving scan lacks scores 0."""
+    step = max(1, round((fixed.labels.numel() / _VOXELS) ** (1 / 3)))
+    thin = (slice(None, None, step),) * 3
+    points = map_lattice(index_lattice(fixed.grid.shape)[thin].reshape(-1, 3), prediction.grid.index_from_lps @ fixed.grid.lps_from_index)
+    points = points + sample_index(prediction.displacement, points).T
+    seen = nearest(moving.labels, map_lattice(points, moving.grid.index_from_lps @ affine.matrix @ prediction.grid.lps_from_index))
+    return dice_per_label(fixed.labels[thin].reshape(-1).numpy().astype(np.int64), seen.numpy().astype(np.int64))
+
+
+def similarity(pair: Prepared, affine: Affine, prediction: Prediction) -> float:
+    """How alike two images are under a prediction."""
+    grid = coarser(pair.fixed.grid, JUDGE_VOXELS)
+    return Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(prediction.on(grid))

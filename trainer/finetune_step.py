@@ -10,7 +10,7 @@ from trainer.config import Losses, TrainConfig
 from trainer.distributed import Team
 from trainer.finetune_data import Pairs
 from trainer.finetune_task import Task, What
-from trainer.loop import State, descend, rate_at, step_generator
+from trainer.loop import State, descend, rate_at, segmentation, step_generator
 from trainer.pool import Pool, draw_example
 from trainer.sampling import Example, Gallery
 from trainer.step import draw_request, measure_loss
@@ -50,6 +50,9 @@ def learn(state: State, lesson: Lesson, task: Task, gallery: Gallery, compute: C
     losses = _losses(drawn, config.losses)
     with compute.autocast():
         loss, _ = measure_loss(state.network, example, request, losses, lesson.pool.source, config.asking, generator)
+    if task.taught:
+        found = segmentation(state.network, lesson.pairs.labelled_scans(), config, task.known, gallery, compute, generator)
+        loss = loss + config.segmenting.weight * (found["crossed"] + found["lost"])
     loss.backward()  # type: ignore[no-untyped-call]
     rate = rate_at(state.step, state.step + 1, config.optimiser)
     _, skipped = descend(state, config.optimiser, rate, loss.detach(), _ALONE)

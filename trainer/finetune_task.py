@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -13,13 +13,14 @@ from torch.nn import Parameter
 
 from trainer.augmentation import uniform
 from trainer.config import Passes
+from trainer.datasets import NOT_ASKABLE
 from trainer.finetune_data import Pairs
 from trainer.loop import State
 from trainer.sampling import Example
 from trainer.step import Request
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.io.weights import WeightsFile
-from unireg_cli.model.adapter import CONDITIONAL, TABLES, grown, named, rows_asked
+from unireg_cli.model.adapter import SEGMENTER_TABLES, TABLES, adaptable, grown, named, rows_asked, with_segmented
 from unireg_cli.model.added import Added, added_of, extended, require_new_name, vocabulary_of
 from unireg_cli.model.anatomy import ALL, AnatomyRequest, Vocabulary
 from unireg_cli.model.condition import Condition
@@ -45,6 +46,8 @@ class Task:
     """``word`` is the anatomy as ``known`` spells it, ``added`` its entry if it is new; ``tensors`` are those that are begun with.
 
     ``reference`` is what the base is asked for where the adapted weights are asked for ``word``: the same, or all if it has no such name.
+    ``segmented`` are the ids of the segmenter's structures, and ``taught`` those of them that are learned from the labels; nothing where
+    there is no segmenter or no label.
     """
 
     what: What
@@ -54,6 +57,8 @@ class Task:
     known: Vocabulary
     reference: AnatomyRequest
     tensors: Mapping[str, Tensor]
+    segmented: tuple[int, ...] = ()
+    taught: tuple[int, ...] = ()
 
     @property
     def request(self) -> AnatomyRequest:
@@ -62,8 +67,9 @@ class Task:
 
     @property
     def rows(self) -> dict[str, list[int]]:
-        """Rows of the network's tables that this request reads."""
-        return rows_asked(self.request, self.known)
+        """Rows of the network's tables that this request reads, and of the segmenter's those that are taught."""
+        own = sorted(self.segmented.index(id) for id in self.taught)
+        return rows_asked(self.request, self.known) | (dict.fromkeys(SEGMENTER_TABLES, own) if own else {})
 
     def own_labels(self, pairs: Pairs) -> frozenset[int]:
         """Labels that are the anatomy: those in it; of a new one the label of its name, else all of them."""
@@ -89,7 +95,7 @@ class Task:
 
     def network(self, tensors: Mapping[str, Tensor]) -> Network:
         """The adapted network with these tensors, in inference mode, on the CPU."""
-        sizes = {**self.base.config["network"], "vocabulary": self.known.size}
+        sizes = {**self.base.config["network"], "vocabulary": self.known.size, "segmented": self.segmented}
         return named(build_network(sizes, tensors, str(self.base.path)), self.known)
 
     def base_network(self) -> Network:
@@ -106,6 +112,23 @@ def make_task(base: WeightsFile, asked: str | None, what: What, pairs: Pairs) ->
         InputError: the data set's region is none.
         WeightsError: weights made with another table of anatomies.
     """
+    task = _named(base, asked, what, pairs)
+    before = segmented_by(base)
+    if not before or not any(pairs.labelled):
+        return replace(task, segmented=before)
+    own = task.own_labels(pairs)
+    ids = [id for k, id in enumerate(task.called(pairs).data.structures) if k in own and id != NOT_ASKABLE]
+    segmented = before + tuple(id for id in dict.fromkeys(ids) if id not in before)
+    tensors = with_segmented(task.tensors, len(segmented))
+    return replace(task, tensors=tensors, segmented=segmented, taught=tuple(sorted(set(ids))))
+
+
+def segmented_by(base: WeightsFile) -> tuple[int, ...]:
+    """Ids of the structures that the segmenter of weights tells apart; none without one."""
+    return tuple(base.config["network"].get("segmented", ()))
+
+
+def _named(base: WeightsFile, asked: str | None, what: What, pairs: Pairs) -> Task:
     known = vocabulary_of(base.config, base.path)
     word = ALL if asked is None else asked.strip()
     if "," in word:
@@ -154,14 +177,16 @@ def begin(task: Task, device: torch.device) -> State:
     network = task.network(task.tensors).to(device)
     groups: dict[float, list[Parameter]] = {}
     for name, parameter in network.named_parameters():
-        conditional = any(part in name for part in CONDITIONAL)
-        if task.what is What.CONTROLLER and not conditional and name not in TABLES:
+        conditional, table = adaptable(name), name in (*TABLES, *SEGMENTER_TABLES)
+        if name.startswith("segmenter.") and not task.taught:
+            continue
+        if task.what is What.CONTROLLER and not conditional and not table:
             continue
         parameter.requires_grad_(True)
-        if task.what is What.CONTROLLER and name in TABLES:
+        if task.what is What.CONTROLLER and table:
             _only_rows(parameter, task.rows[name])
-        slow = task.what is What.CONTROLLER and name not in TABLES
-        factor = 1.0 if slow or not (conditional or name in TABLES) else _TABLES_FACTOR if name in TABLES else _CONDITIONAL_FACTOR
+        slow = task.what is What.CONTROLLER and not table
+        factor = 1.0 if slow or not (conditional or table) else _TABLES_FACTOR if table else _CONDITIONAL_FACTOR
         groups.setdefault(factor, []).append(parameter)
     # Without decay: a row without a gradient stays as it is, to the bit.
     optimiser = torch.optim.AdamW(

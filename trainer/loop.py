@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from trainer.compute import Compute
 from trainer.config import Optimiser, TrainConfig
+from trainer.datasets import DataSet
 from trainer.distributed import Team
 from trainer.pool import Pool, draw_example
 from trainer.sampling import Gallery
@@ -20,7 +21,7 @@ from trainer.segmenting import classes_of, draw_sight, segmentation_dice, segmen
 from trainer.step import draw_request, measure_loss
 from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
 from unireg_cli.model.adapter import CONDITIONAL
-from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.anatomy import Vocabulary, vocabulary
 from unireg_cli.model.network import Network
 from unireg_cli.registration.sight import SIGHT_VOXELS
 
@@ -117,7 +118,7 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
             with compute.autocast():
                 loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
         if "segmentation" in config.learns and not pools[place].learn.painted:
-            found = _segmentation(state.network, pools[place], config, gallery, compute, generator)
+            found = segmentation(state.network, pools[place].learn, config, vocabulary(), gallery, compute, generator)
             loss = loss + config.segmenting.weight * (found["crossed"] + found["lost"])
             parts = {**parts, **found, "loss": loss}
         loss = loss / (config.batch * team.size)
@@ -130,13 +131,13 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
     return rows
 
 
-def _segmentation(
-    network: Network, pool: Pool, config: TrainConfig, gallery: Gallery, compute: Compute, generator: torch.Generator
+def segmentation(
+    network: Network, data: DataSet, config: TrainConfig, known: Vocabulary, gallery: Gallery, compute: Compute, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Losses of the segmenter on one scan of a source."""
+    """Losses of the segmenter on one scan of a data set, whose structures are ids of ``known``."""
     assert network.segmenter is not None  # the config was checked
-    sight = compute.moved(draw_sight(pool.learn, config.segmenting, config.augmentation, gallery, config.network.divisor, generator))
-    classes = classes_of(pool.learn, config.network.segmented, vocabulary())
+    sight = compute.moved(draw_sight(data, config.segmenting, config.augmentation, gallery, config.network.divisor, generator))
+    classes = classes_of(data, config.network.segmented, known)
     with compute.autocast():
         return segmentation_loss(network.segmenter, sight, classes, config.segmenting.strangers, generator)
 

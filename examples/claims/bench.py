@@ -2,14 +2,15 @@
 
 The affine of a pair is found once, by the tool's own engine, and kept in a cache folder. "Network only" is what
 ``unireg register --fast`` does after its affine, the field finished as it would be written; weights of a study at a reduced scale are asked
-for one pass on one lattice instead. Labels are read nearest at the fixed image's own voxels.
+for one pass on one lattice instead or, if they have a segmenter, for the same on coarse lattices. Labels are read nearest at the fixed
+image's own voxels.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ from unireg_cli.io.images import read_image
 from unireg_cli.io.weights import NO_WEIGHTS, find_weights
 from unireg_cli.io.weights_config import own_smoothness, read_config
 from unireg_cli.loading import load_model
-from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align
+from unireg_cli.registration.expectation import expect
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.pipeline import Aligned, Prepared, bend, finish_field, prepare
 from unireg_cli.registration.prediction import as_ask, predict, settling
@@ -64,7 +65,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """A network in memory with what must be known of it; ``voxels``: one pass on such a lattice, None for the tool's own plan."""
+    """A network in memory with what must be known of it; ``voxels``: of the largest lattice it is shown, None for the tool's own."""
 
     network: Network
     sha256: str
@@ -80,7 +81,9 @@ class Judge:
             done = bent(case, settings, self.network)
             assert done.field is not None  # only rigid and affine registrations have none
             return done.forward, done.field
-        known = vocabulary()
+        if self.network.segmenter is not None:
+            return expected(case, words, mode, asked, self.network, self.voxels)
+        known = self.network.known
         condition = as_ask(Condition(known.resolve(words), mode, asked), known)
         box, views = body_box(case.pair.foreground > 0), (case.pair.fixed, case.pair.moving)
         with torch.inference_mode():
@@ -229,8 +232,24 @@ def roughness(case: Case, field: DisplacementField) -> Regularity:
 
 def bent(case: Case, settings: Settings, network: Network | None) -> Registration:
     """A registration as the tool does it from the case's affine on, which the network may correct."""
-    aligned = Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
-    return bend(aligned, settings, network=network)
+    return bend(aligned(case), settings, network=network)
+
+
+def aligned(case: Case) -> Aligned:
+    """A case as a registration has it after its affine; what one decides is not decided for the next."""
+    pair = replace(case.pair, decisions=dict(case.pair.decisions))
+    return Aligned(case.images[0], pair, case.affine, case.affine, Chain(), None, case.images[1], ())
+
+
+def expected(
+    case: Case, words: Sequence[str], mode: Mode, smoothness: float, network: Network, voxels: int
+) -> tuple[Chain, DisplacementField]:
+    """As :func:`bent` with the network alone, on lattices of no more than ``voxels``."""
+    settings = Settings(anatomy=tuple(words), mode=mode, smoothness=smoothness, effort=Effort.FAST)
+    with torch.inference_mode():
+        found = expect(network, aligned(case), None, settings, voxels)
+        field = finish_field(found.prediction.displacement, found.prediction.grid, case.images[0].grid, "auto")[0]
+    return Chain((field, found.aligned.affine)), field
 
 
 def register(case: Case, words: Sequence[str], mode: Mode, judge: Judge | None) -> tuple[Chain, DisplacementField | None]:

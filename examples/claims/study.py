@@ -211,11 +211,13 @@ def judge_of(study: Study, runs: Path, set_name: str) -> bench.Judge:
     return bench.load_judge(str(study.weights(runs)), voxels[set_name])
 
 
-def scale_told() -> str:
-    """The scale of the runs in words."""
-    base = read_config(CONFIG)
+def scale_told(path: Path = CONFIG) -> str:
+    """The scale of the runs of a config in words."""
+    base = read_config(path)
     low, high = min(source.voxels[0] for source in base.sources), max(source.voxels[1] for source in base.sources)
+    single = f", single runs of at most {SINGLE_STEPS}" if path == CONFIG else ""
+    schedule = "constant rate" if base.optimiser.schedule == "constant" else "a cosine from"
     return (
-        f"reduced scale: lattices of {low:,} to {high:,} voxels, joint runs of {base.steps} steps, single runs of at most {SINGLE_STEPS}, "
-        f"a look at the tune split every {base.tune_every} steps, constant rate {base.optimiser.rate:g}"
+        f"reduced scale: lattices of {low:,} to {high:,} voxels, joint runs of {base.steps} steps{single}, "
+        f"a look at the tune split every {base.tune_every} steps, {schedule} {base.optimiser.rate:g}"
     )

@@ -69,7 +69,7 @@ def _small(check: Callable[[Any], None]) -> Callable[[Any], None]:
 def adapted(organs: Path, tmp_path: Path, unireg: Callable[..., Said]) -> tuple[Path, Path]:
     """An adapter for ``odd_organs`` and its base."""
     base = base_weights(tmp_path / "base.safetensors")
-    words = ["--anatomy", "odd_organs", "--steps", 4, "--look-every", 2, "--rate", 5e-3, "--weights", base.path]
+    words = ["--anatomy", "odd_organs", "--steps", 4, "--look-every", 2, "--rate", 5e-2, "--weights", base.path]
     said = unireg("finetune", listed(organs, "listed"), "-o", "mine.safetensors", *words)
     assert said.code == 0 and said.out == "", said.err
     assert "judged by 1 of 10 pairs, held back (Dice)" in said.err and "before: Dice 0." in said.err
@@ -95,7 +95,7 @@ def test_register_uses_the_file_where_its_name_is_asked_for_and_only_there(
         found.append(done.displacement)
         return done
 
-    monkeypatch.setattr("unireg_cli.registration.pipeline.predict", spied)
+    monkeypatch.setattr("unireg_cli.registration.expectation.predict", spied)
     sha256 = {path: read_config(path)["sha256"] for path in adapted}
     own = register(unireg, organs, "own", "--weights", mine, "--anatomy", "Odd-Organs")
     assert own["condition"]["anatomy"] == ["odd_organs"] and not any("not trained" in text for text in own["warnings"])

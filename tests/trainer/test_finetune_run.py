@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ import torch
 from tuning import SMALL, base_weights, listed, options
 
 import trainer.finetune
+from trainer.compute import Compute
+from trainer.config import Segmenting, Source, TrainConfig
 from trainer.finetune import finetune
+from trainer.finetune_data import read_pairs
 from trainer.finetune_look import Exam, Look, Measure
+from trainer.finetune_options import Options
 from trainer.finetune_step import Lesson, learn
-from trainer.finetune_task import What
+from trainer.finetune_task import What, make_task
+from trainer.loop import segmentation
+from trainer.sampling import Gallery
 from unireg_cli.errors import InputError, UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
 from unireg_cli.loading import load_model
@@ -58,7 +65,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, qualities: list[float], seen: list
     """Looks that see what the script says, before the first step and at every look."""
     script = iter(qualities)
 
-    def look(_exam: Exam, network: Network, _request: Any, step: int, _gallery: Any) -> Look:
+    def look(_exam: Exam, network: Network, _request: Any, _smoothness: Any, step: int) -> Look:
         if seen is not None:
             seen.append(network.state_dict()["levels.0.head.controller.bias"].clone())
         return Look(step, next(script), 0.1, 0.0)
@@ -73,7 +80,7 @@ def told(path: Path) -> dict[str, Any]:
 
 def test_small_file_holds_what_differs_and_says_how_it_came_about(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
     before, heard = base.path.read_bytes(), list[tuple[str, int, int]]()
-    run = options(listed(organs, "mine"), tmp_path, base, anatomy="my_organs", rate=5e-3)
+    run = options(listed(organs, "mine"), tmp_path, base, anatomy="my_organs", rate=5e-2)
     outcome = finetune(run, progress=lambda *words: heard.append(words))
     assert outcome.improved and outcome.after.score > outcome.before.score and outcome.after.quality >= outcome.before.quality
     assert (outcome.measure, outcome.step, outcome.stopped) == (Measure.DICE, 4, 0)
@@ -273,3 +280,67 @@ def test_names_of_an_adapter_are_the_bases_and_its_own(organs: Path, tmp_path: P
     model = load_model(run.output)
     assert model.vocabulary.size == vocabulary().size + 1 and model.network.known.size == vocabulary().size
     assert model.training.gaps("odd_organ", model.vocabulary) == [] and model.training.gaps("pancreas", model.vocabulary) == ["pancreas"]
+
+
+def with_segmenter(path: Path) -> WeightsFile:
+    """Weights whose segmenter was taught the liver, to be adapted with little to look at."""
+    liver = vocabulary().structure_id("liver")
+    assert liver is not None
+    recipe = {"segmenting": {"voxels": [8_000, 8_000], "box": 8_000}}
+    return base_weights(path, replace(SMALL, segmented=(liver,)), recipe=recipe)
+
+
+def test_segmenter_learns_the_labels_and_their_rows_alone_are_kept(organs: Path, tmp_path: Path) -> None:
+    base = with_segmenter(tmp_path / "base.safetensors")
+    run = options(listed(organs, "seen"), tmp_path, base, anatomy="my_organs", rate=3e-2, steps=40, look_every=20)
+    assert finetune(run).improved
+    kept, config = safetensors.torch.load_file(run.output), told(run.output)
+    ids = [vocabulary().structure_id(name) for name in ("liver", "spleen", "kidney_left")]
+    assert config["network"]["segmented"] == ids and config["adapter"]["rows"]["segmenter.queries"] == sorted(ids.index(id) for id in ids)
+    assert kept["rows:segmenter.queries"].shape == (3, 16)
+    assert not any(name.endswith("convolution.weight") for name in kept if name.startswith("segmenter."))
+    model = load_model(run.output)
+    assert model.tuned is not None and model.tuned.settings.segmented == tuple(ids)
+    assert mistaken(model.tuned, run) < 0.95 * mistaken(model.network, run)
+    # Asked for anything else the base sees what it saw.
+    assert torch.equal(model.network.state_dict()["segmenter.queries"], base.tensors["segmenter.queries"])
+    assert model.network_for(("liver",)) is model.network
+
+
+def mistaken(network: Network, run: Options) -> float:
+    """The segmenter's loss on scans under views that are the same for all networks."""
+    pairs = read_pairs(run.pairs).called(dict(enumerate(map(vocabulary().structure_id, ("liver", "spleen", "kidney_left")), 1)))
+    config = TrainConfig((Source(path="x"),), network=network.settings, segmenting=Segmenting(voxels=(8_000, 8_000), box=8_000))
+    total = 0.0
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            parts = segmentation(network, pairs.data, config, vocabulary(), Gallery(), Compute(torch.device("cpu")), generator)
+        total += sum(map(float, parts.values()))
+    return total
+
+
+@pytest.mark.parametrize("what", list(What))
+def test_segmenter_is_the_bases_where_nothing_is_better(
+    organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: What
+) -> None:
+    scripted(monkeypatch, [0.5, 0.4])
+    base = with_segmenter(tmp_path / "base.safetensors")
+    run = options(listed(organs, "unseen", (0, 1, 2)), tmp_path, base, anatomy="mine", what=what, rate=3e-2, steps=2)
+    assert not finetune(run).improved
+    model = load_model(run.output)
+    network = model.network_for(("mine",))
+    assert network.settings.segmented == base_segmented(base) and network.segmenter is not None
+    assert torch.equal(network.segmenter.queries, base.tensors["segmenter.queries"])
+
+
+def test_a_single_structure_teaches_its_own_row(organs: Path, tmp_path: Path) -> None:
+    base = with_segmenter(tmp_path / "base.safetensors")
+    task = make_task(base, "spleen", What.CONTROLLER, read_pairs(listed(organs, "one", (0, 1, 2))))
+    assert task.segmented == (*base_segmented(base), vocabulary().structure_id("spleen")) and task.rows["segmenter.bias"] == [1]
+    # Nobody has seen it yet.
+    assert task.tensors["segmenter.trust"].tolist() == [1.0, 0.0]
+
+
+def base_segmented(base: WeightsFile) -> tuple[int, ...]:
+    return tuple(base.config["network"]["segmented"])

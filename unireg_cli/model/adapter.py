@@ -21,7 +21,19 @@ EMBEDDING = "conditions.anatomy"
 TABLES = (EMBEDDING, "finder.fine", "finder.context", "finder.bias")
 """Tensors with one row for each id of the vocabulary."""
 
+SEGMENTER_TABLES = ("segmenter.queries", "segmenter.bias", "segmenter.trust")
+"""Tensors with one row for each structure that the segmenter tells apart, if there is a segmenter."""
+
 _ROWS = "rows:"
+
+
+def adaptable(name: str) -> bool:
+    """Whether a tensor is part of what is adapted on its own: only the condition passes through it, or it scales or shifts what a
+    segmenter sees, which then looks for the structures of one request alone.
+    """
+    # From the first layer on: torch 2.13 crashes in the gradient of a bfloat16 norm with few voxels if nothing before it has one.
+    scaling = name.startswith("segmenter.") and (".norm." in name or name.endswith(".bias")) and name not in SEGMENTER_TABLES
+    return scaling or any(part in name for part in CONDITIONAL)
 
 
 def rows_asked(request: AnatomyRequest, known: Vocabulary) -> dict[str, list[int]]:
@@ -34,6 +46,17 @@ def rows_asked(request: AnatomyRequest, known: Vocabulary) -> dict[str, list[int
 def grown(tensors: Mapping[str, Tensor], region: int) -> dict[str, Tensor]:
     """The tensors with one more row in every table, a copy of the ``region``'s."""
     return {name: torch.cat((tensor, tensor[region : region + 1])) if name in TABLES else tensor for name, tensor in tensors.items()}
+
+
+def with_segmented(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The tensors with a segmenter of ``count`` structures: those behind the ones that it knows are seen and relied on nowhere."""
+    return {name: _lengthened(tensor, count) if name in SEGMENTER_TABLES else tensor for name, tensor in tensors.items()}
+
+
+def _lengthened(table: Tensor, count: int) -> Tensor:
+    """A table with ``count`` rows, new ones of zeros; itself if it has them."""
+    missing = count - len(table)
+    return torch.cat((table, table.new_zeros(missing, *table.shape[1:]))) if missing else table
 
 
 def as_everything(tensors: Mapping[str, Tensor], id: int, region: int, everything: int) -> dict[str, Tensor]:
@@ -52,30 +75,30 @@ def overlay(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rows: Mappi
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tuned.items():
-        if name not in TABLES:
+        if name not in (*TABLES, *SEGMENTER_TABLES):
             if not torch.equal(tensor, base[name]):
                 found[name] = tensor
             continue
-        others = [row for row in range(len(base[name])) if row not in set(rows[name])]
+        own = list(rows.get(name, []))
+        others = [row for row in range(len(base[name])) if row not in set(own)]
         if not torch.equal(tensor[others], base[name][others]):
-            raise ValueError(f"{name}: rows beside {list(rows[name])} were changed")
-        if rows[name]:
-            found[_ROWS + name] = tensor[list(rows[name])]
+            raise ValueError(f"{name}: rows beside {own} were changed")
+        if own:
+            found[_ROWS + name] = tensor[own]
     return found
 
 
 def laid_over(
-    base: Mapping[str, Tensor], over: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]], size: int, where: str
+    base: Mapping[str, Tensor], over: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]], size: int, segmented: int, where: str
 ) -> dict[str, Tensor]:
-    """The whole tensors again: ``base`` with what :func:`overlay` has kept; its tables grow to ``size`` rows.
+    """The whole tensors again: ``base`` with what :func:`overlay` has kept; its tables grow to ``size`` and ``segmented`` rows.
 
     Raises:
         WeightsError: tensors or rows that the base has no place for.
     """
     whole = dict(base)
-    for name in TABLES:
-        missing = size - len(base[name])
-        whole[name] = torch.cat((base[name], base[name].new_zeros(missing, *base[name].shape[1:]))) if missing else base[name].clone()
+    for name, count in (*((name, size) for name in TABLES), *((name, segmented) for name in SEGMENTER_TABLES if name in base)):
+        whole[name] = _lengthened(base[name], count).clone()
     for name, tensor in over.items():
         target = name.removeprefix(_ROWS)
         places = rows.get(target, []) if name != target else None

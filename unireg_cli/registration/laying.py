@@ -33,10 +33,14 @@ def map_pull(maps: StructureMaps, affine: Affine, before: Before | None, strengt
     return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance) if strength is None else strength)
 
 
-def lay_before(pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings) -> Prediction:
-    """What structure maps alone bring, on ``grid``, before the network sees the pair."""
-    levels = map_levels(grid, settings, after_network=False)
-    displacement = resize_displacement(_moved(pair, affine, levels, None, map_pull(maps.alike(), affine, None)), grid.shape)
+def lay_before(
+    pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings, begun: Prediction | None = None
+) -> Prediction:
+    """What structure maps alone bring, on ``grid``, before the network sees the pair; from where ``begun`` leads, if given."""
+    levels, before = map_levels(grid, settings, after_network=False), None if begun is None else begun.on
+    displacement = resize_displacement(_moved(pair, affine, levels, before, map_pull(maps.alike(), affine, before)), grid.shape)
+    if before is not None:
+        displacement = compose(before(grid), displacement)
     return Prediction(displacement, invert_index(displacement), grid, grid, None)
 
 

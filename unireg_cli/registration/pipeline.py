@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from unireg_cli.model.anatomy import Vocabulary, vocabulary
-from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
+from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
+from unireg_cli.registration.expectation import expect
 from unireg_cli.registration.finish import finish_field
-from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, likeness, prediction_helps, similarities
+from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, prediction_helps, similarities
 from unireg_cli.registration.known import Known
-from unireg_cli.registration.laying import lay_after, lay_before
-from unireg_cli.registration.map_affine import brought_together
-from unireg_cli.registration.maps import StructureMaps, map_structures
-from unireg_cli.registration.network_grid import body_box, network_grid
-from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, predict
 from unireg_cli.registration.preparation import Prepared, prepare, seen_through
 from unireg_cli.registration.refinement import Level, plan_levels, refine
-from unireg_cli.registration.result import Registration, Scale, Stage, SteeringReport
+from unireg_cli.registration.result import Registration, Scale, SteeringReport
 from unireg_cli.registration.schedule import (
     most_voxels,
     network_alone,
     network_smoothness,
     refinement_steps,
-    settling_width,
     stiffness,
     voxels_for_affine,
 )
@@ -49,22 +44,6 @@ Progress = Callable[[str, int, int], None]
 
 def quiet(stage: str, done: int, total: int) -> None:
     """A progress callback that says nothing."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Aligned:
-    """A pair with its affine, from which any number of deformable registrations can start."""
-
-    fixed: Image
-    pair: Prepared
-    affine: Affine
-    reference: Affine
-    """The start, for the similarity before."""
-    later: Chain
-    """The non-affine initial transform, or nothing."""
-    steering: Steering | None
-    moving: Image
-    stages: tuple[Stage, ...]
 
 
 def register_images(
@@ -152,18 +131,18 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
     with torch.inference_mode():
         if settings.transform is not TransformKind.DEFORMABLE:
             return _linear_result(aligned, watch)
-        prediction = maps = None
-        if network is not None:
-            with watch.stage("predict"):
-                progress("predict", 0, 1)
-                aligned, maps = _map(network, aligned, settings)
-                prediction = _predict(network, aligned, maps, settings)
-                if not network_alone(settings) and not prediction_helps(prediction, aligned.pair, aligned.affine):
-                    prediction = None
         guide = None
         if aligned.steering is not None:
             known = vocabulary() if network is None else network.known
             guide = make_guide(aligned.steering, aligned.fixed, aligned.moving, settings.anatomy, known, aligned.later)
+        prediction = maps = None
+        if network is not None:
+            with watch.stage("predict"):
+                progress("predict", 0, 1)
+                found = expect(network, aligned, guide, settings)
+                aligned, prediction, maps = found.aligned, found.prediction, found.maps
+                if not network_alone(settings) and not prediction_helps(prediction, aligned.pair, aligned.affine):
+                    prediction = None
         return _deform(aligned, Known(prediction, maps, guide), settings, watch, progress)
 
 
@@ -180,40 +159,6 @@ def _linear_result(aligned: Aligned, watch: Stopwatch) -> Registration:
     pair.decisions["grid"] = f"{grid.describe()} (where the similarity is measured)"
     warnings = tuple(gain_warning(quality))
     return Registration(forward, forward.invert(), affine, None, None, grid, quality, pair.decisions, warnings, watch.stages)
-
-
-def _predict(network: Network, aligned: Aligned, maps: StructureMaps | None, settings: Settings) -> Prediction:
-    """The network under the condition asked for, from where structure maps lead."""
-    pair, steered = aligned.pair, aligned.steering is not None
-    device, known = pair.fixed.values.device, network.known
-    condition = Condition(known.resolve(settings.anatomy), settings.mode, network_smoothness(settings, steered=steered))
-    box = body_box(pair.foreground > 0)
-    ask, begun = as_ask(condition, known, device), None
-    plan: Sequence[tuple[int, int]] = PLAN
-    if maps is not None and maps.leading:
-        grid = network_grid(pair.fixed.grid, box, pair.moving.grid, PLAN_MAPPED[0][0])
-        plan, begun = PLAN_MAPPED, lay_before(pair, aligned.affine, maps, grid, settings)
-    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
-    pair.decisions["network_grid"] = found.lattice.describe()
-    found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
-    return found if maps is None else lay_after(pair, aligned.affine, maps, found, settings)
-
-
-def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
-    """Where the network believes structures to be, unless the user knows it better, and the affine that this brings."""
-    if network.segmenter is None or (aligned.steering is not None and aligned.steering.segmentations is not None):
-        return aligned, None
-    pair, asked = aligned.pair, network.known.resolve(settings.anatomy)
-    favoured = () if asked.everything else tuple(asked.structures)
-    bodies = body_box(pair.foreground > 0), body_box(pair.moving_foreground > 0)
-    maps = map_structures(network, (pair.fixed, pair.moving), bodies, aligned.affine, favoured)
-    better = None if maps is None else brought_together(maps, aligned.affine, likeness(pair))
-    if better is not None:
-        affine, pair.decisions["affine"] = better
-        aligned = replace(aligned, affine=affine)
-    names = [] if maps is None else [network.known.name_of(id) for id in maps.structures]
-    pair.decisions["structures"] = f"{len(names)} seen in both images{': ' if names else ''}{', '.join(names)}"
-    return aligned, maps
 
 
 def _deform(aligned: Aligned, known: Known, settings: Settings, watch: Stopwatch, progress: Progress) -> Registration:

@@ -125,13 +125,14 @@ def predict(
         plan: most voxels of a lattice, about, and passes on it, coarse first.
         begun: what is known before the first pass, with its inverse.
     """
-    found = begun
+    found, shown = begun, None
     for voxels, passes in plan:
         grid = network_grid(fixed.grid, body, moving.grid, voxels)
         lattice = grid.padded((0, 0, 0), [-n % network.settings.divisor for n in grid.size])
-        if found is not None and lattice == found.lattice:
+        if lattice == shown:
             # A small image has no more to show than on the lattice before.
             continue
+        shown = lattice
         found = _predict_on(lattice, network, fixed, moving, affine, ask, passes, found)
     assert found is not None  # a plan has at least one lattice
     return found

@@ -96,6 +96,14 @@ class Guide:
         facts = zip(self.structures.labels, self.structures.names, self.structures.steering, before, network, after, strict=True)
         return tuple(StructureOverlap(*row) for row in facts)
 
+    def mean_error(self, affine: Affine, predicted: Before, grid: Grid, later: Chain) -> float:
+        """Mean distance of the landmarks that steer from their partners after a prediction, mm, by their weights; 0 without any."""
+        if self.landmarks is None:
+            return 0.0
+        points = Chain((affine, *later.steps)).map(moved_points(self.landmarks.fixed_lps, predicted(grid), grid))
+        apart, weights = np.linalg.norm(points - self.landmarks.moving_lps, axis=1), self.landmarks.weights
+        return float((apart * weights).sum() / weights.sum())
+
     def errors(self, affine: Affine, predicted: Before | None, grid: Grid, later: Chain, forward: Chain) -> LandmarkErrors | None:
         """Distances of the landmarks from their partners, mm, in the space of the moving image."""
         if self.landmarks is None:
