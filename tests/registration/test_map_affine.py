@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brightness import BODIES, GRID, balls, network
@@ -53,3 +55,17 @@ def test_what_the_images_lose_is_weighed_against_what_the_maps_gain() -> None:
     assert brought_together(maps, Affine.identity(), lambda affine: -shift(affine)) is None
     half = brought_together(maps, Affine.identity(), lambda affine: -max(0.0, shift(affine) - 4.5))
     assert half is not None and shift(half[0]) == pytest.approx(4, abs=0.6)
+
+
+def test_maps_that_do_not_lead_are_not_believed_against_the_images() -> None:
+    known = network(0.4)
+    fixed, moving = balls(GRID, ((0.0, 0.0, 0.0), 12.0, 0.4)), balls(GRID, ((8.0, 0.0, 0.0), 12.0, 0.4))
+    maps = map_structures(known, (fixed, moving), BODIES, Affine.identity())
+    assert maps is not None and maps.leading
+
+    def slightly_less_alike(affine: Affine) -> float:
+        return -0.001 * float(affine.map(np.zeros(3))[0])
+
+    assert brought_together(maps, Affine.identity(), slightly_less_alike) is not None
+    assert brought_together(replace(maps, leading=False), Affine.identity(), slightly_less_alike) is None
+    assert brought_together(replace(maps, leading=False), Affine.identity(), blind) is not None

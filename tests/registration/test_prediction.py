@@ -312,3 +312,15 @@ def test_a_thin_lattice_is_finite_in_bfloat16_too(tiny_network: Make, monkeypatc
     grid = Grid.from_arrays((7, 40, 31), (2.0, 2.2, 3.0), (-20.0, -20.0, -20.0), np.eye(3))
     network, image = tiny_network(awake=0.1), view(show(organs(25), grid))
     assert all(bool(predicted(network, image, image).displacement.isfinite().all()) for _ in range(20))
+
+
+def test_a_start_on_the_first_lattice_is_passed_on_it(tiny_network: Make) -> None:
+    """The start is on the very lattice that is shown first: no pass is left out for that."""
+    image, other = (view(show(organs(32, seed=seed), cube(32, 2.0))) for seed in (0, 1))
+    network, asked = tiny_network(awake=0.3), as_ask(Condition(vocabulary().everything()), vocabulary())
+    box = ((0, 0, 0), (31, 31, 31))
+    lattice = predict(network, image, other, box, Affine.identity(), asked, ((20_000, 1),)).lattice
+    nothing = torch.zeros(3, *lattice.shape)
+    start = Prediction(nothing, nothing, lattice, lattice, None)
+    found = predict(network, image, other, box, Affine.identity(), asked, ((20_000, 1),), start)
+    assert found.displacement.abs().max() > 0.01

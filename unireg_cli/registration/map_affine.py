@@ -31,7 +31,8 @@ def brought_together(maps: StructureMaps, affine: Affine, likeness: Callable[[Af
     """A better affine by the structures' centres and maps, and what it gains in words; None if it gains nothing.
 
     It goes as much of the way as leaves the sum of the maps' agreement and the images' ``likeness`` highest: structures alone would
-    take the rest of a body with them, a chest along with the heart that contracts in it.
+    take the rest of a body with them, a chest along with the heart that contracts in it. Maps that do not lead may not make the images
+    less alike: in a kind of image that the segmenter has not seen, affines went wrong by them.
     """
     small = maps.coarse(_VOXELS)
     # Held near a shift of what the affine does already.
@@ -42,8 +43,11 @@ def brought_together(maps: StructureMaps, affine: Affine, likeness: Callable[[Af
     end = end if _harmless(affine, end) else start
     stops = [affine, *(Affine(affine.matrix + part * (end.matrix - affine.matrix)) for part in _PARTS)]
     agreements = [small.agreement(stop) for stop in stops]
-    worth = [agreement + likeness(stop) for agreement, stop in zip(agreements, stops, strict=True)]
-    best = max(range(len(stops)), key=worth.__getitem__)
+    alike = [likeness(stop) for stop in stops]
+    # What does not lead may help, but is not believed against the images.
+    allowed = [k for k in range(len(stops)) if maps.leading or alike[k] >= alike[0]]
+    worth = [agreement + likeness for agreement, likeness in zip(agreements, alike, strict=True)]
+    best = max(allowed, key=worth.__getitem__)
     if worth[best] < worth[0] + _LEAST_GAIN:
         return None
     words = f"corrected by {len(maps.structures)} structures that both images show: their maps agree by {agreements[best]:.3f}"

@@ -1,0 +1,78 @@
+"""What is expected of a pair before its refinement, by networks that do nothing on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from brightness import GRID, ByBrightness, balls
+from scenes import cube, show, texture
+
+from unireg_cli.model.anatomy import vocabulary
+from unireg_cli.model.network import Network
+from unireg_cli.registration.aligned import Aligned
+from unireg_cli.registration.expectation import expect
+from unireg_cli.registration.landmarks import Landmarks, as_index
+from unireg_cli.registration.preparation import prepare
+from unireg_cli.registration.settings import Settings
+from unireg_cli.registration.steering import Steering, make_guide
+from unireg_cli.spatial import Affine, Chain, Image
+from unireg_cli.spatial.sampling import sample_index
+from unireg_cli.types import Effort
+
+SETTINGS = Settings(effort=Effort.DEFAULT)
+HERE, THERE = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((-4.0, 4.0, 0.0), 12.0, 0.4)
+
+
+def aligned(fixed: Image, moving: Image, steering: Steering | None = None) -> Aligned:
+    pair = prepare(fixed, moving, SETTINGS, None, None)
+    return Aligned(fixed, pair, Affine.identity(), Affine.identity(), Chain(), steering, moving, ())
+
+
+def test_landmarks_lead_before_the_network(tiny_network: Callable[..., Network]) -> None:
+    grid, scene = cube(24, 3.0), texture(60, 4.0)
+    image = show(scene, grid)
+    points = np.random.default_rng(1).uniform(-18, 18, (14, 3))
+    shifted = points + 9 * np.exp(-np.square(points).sum(-1, keepdims=True) / (2 * 20**2)) * np.array([1.0, 0.3, 0.0])
+    steering = Steering(None, Landmarks(points, shifted, np.ones(14)))
+    guide = make_guide(steering, image, image, (), vocabulary(), Chain())
+    # The images are the same and the network still: whatever moves is by the landmarks.
+    found = expect(tiny_network(still=True), aligned(image, image, steering), guide, SETTINGS)
+    before = guide.mean_error(Affine.identity(), lambda other: torch.zeros(3, *other.shape), grid, Chain())
+    assert before == pytest.approx(np.linalg.norm(shifted - points, axis=1).mean())
+    assert guide.mean_error(found.aligned.affine, found.prediction.on, grid, Chain()) < 0.35 * before
+
+
+@pytest.mark.parametrize(("truth_mm", "believed"), [(6.0, True), (0.0, False)])
+def test_landmarks_decide_whether_maps_are_believed(tiny_network: Callable[..., Network], truth_mm: float, believed: bool) -> None:
+    network = tiny_network(still=True)
+    liver = vocabulary().structure_id("liver")
+    assert liver is not None
+    network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
+    network.settings = replace(network.settings, segmented=(liver,))
+    fixed, moving = (Image(balls(GRID, place).values.numpy(), GRID) for place in (HERE, THERE))
+
+    def mean_error(affine: Affine, predicted: Any, grid: Any, _later: Chain) -> float:
+        """Of one landmark on the ball's rim, which went ``truth_mm`` along x."""
+        place = np.array([[2.0, 4.0, 0.0]])
+        shift = sample_index(predicted(grid), as_index(place, grid, torch.device("cpu")))[0] * grid.spacing[0]
+        return abs(float(affine.map(place + np.array([float(shift), 0.0, 0.0]))[0, 0]) - 2.0 - truth_mm)
+
+    guide: Any = SimpleNamespace(landmarks=object(), start=lambda *_: None, mean_error=mean_error)
+    given = aligned(fixed, moving)
+    found = expect(network, given, guide, SETTINGS)
+    assert (found.maps is not None) is believed
+    assert "landmarks" in found.aligned.pair.decisions["structures"] and "structures" not in given.pair.decisions
+    assert bool(np.allclose(found.aligned.affine.matrix, np.eye(4))) or believed
+
+
+def test_lattices_are_no_larger_than_allowed(tiny_network: Callable[..., Network]) -> None:
+    image = show(texture(60, 4.0), cube(40, 2.0))
+    whole, small = (expect(tiny_network(still=True), aligned(image, image), None, SETTINGS, most) for most in (None, 5_000))
+    # Padding adds voxels, and makes none smaller.
+    assert small.prediction.lattice.spacing[0] > 1.5 * whole.prediction.lattice.spacing[0]
