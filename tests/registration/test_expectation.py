@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from brightness import GRID, ByBrightness, balls
+from brightness import BODIES, GRID, ByBrightness, balls
+from brightness import network as named
 from scenes import cube, show, texture
 
 from unireg_cli.model.anatomy import vocabulary
@@ -18,6 +19,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.expectation import expect
 from unireg_cli.registration.landmarks import Landmarks, as_index
+from unireg_cli.registration.maps import map_structures
 from unireg_cli.registration.preparation import prepare
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Steering, make_guide
@@ -76,3 +78,18 @@ def test_lattices_are_no_larger_than_allowed(tiny_network: Callable[..., Network
     whole, small = (expect(tiny_network(still=True), aligned(image, image), None, SETTINGS, most) for most in (None, 5_000))
     # Padding adds voxels, and makes none smaller.
     assert small.prediction.lattice.spacing[0] > 1.5 * whole.prediction.lattice.spacing[0]
+
+
+def test_maps_that_make_the_images_less_alike_are_not_used(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny_network(still=True)
+    network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
+    fixed, moved = balls(GRID, HERE), balls(GRID, THERE)
+    # The maps say that something moved; the images are the same.
+    maps = map_structures(named(0.4), (fixed, moved), BODIES, Affine.identity())
+    monkeypatch.setattr("unireg_cli.registration.expectation.map_structures", lambda *_: maps)
+    image = Image(fixed.values.numpy(), GRID)
+    found = expect(network, aligned(image, image), None, SETTINGS)
+    assert found.maps is None and np.allclose(found.aligned.affine.matrix, np.eye(4)) and not found.prediction.displacement.any()
+    assert "not used: similarity" in found.aligned.pair.decisions["structures"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
@@ -37,19 +38,26 @@ class Expectation:
 def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Settings, most_voxels: int | None = None) -> Expectation:
     """Ask the network, under the condition that the settings ask for; on lattices of no more than ``most_voxels``, about, if given.
 
-    Landmarks of the user judge whether structure maps may be relied on: they are laid onto each other if that leaves the landmarks
-    much closer to their partners.
+    Structure maps are a belief about each image on its own: if in the end the images are less alike than under the affine alone, they
+    were wrong, as in a kind of image that the segmenter has not seen, and the network is asked without them. Landmarks of the user
+    judge too: with them, maps are used only if they leave the landmarks much closer to their partners.
     """
     mapped, maps = _map(network, aligned, settings)
     found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, most_voxels), maps)
-    if guide is None or guide.landmarks is None or maps is None:
+    if maps is None:
+        return found
+    before, after = likeness(aligned.pair, aligned.affine), likeness(aligned.pair, mapped.affine, found.prediction)
+    judges = guide is not None and guide.landmarks is not None
+    if after > before and not judges:
         return found
     plain = replace(aligned, pair=replace(aligned.pair, decisions=dict(aligned.pair.decisions)))
     other = Expectation(plain, _predict(network, plain, None, guide, settings, most_voxels), None)
-    grid, later = aligned.fixed.grid, aligned.later
-    with_maps, without = (guide.mean_error(one.aligned.affine, one.prediction.on, grid, later) for one in (found, other))
-    words = f"landmarks {with_maps:.2f} mm off with their maps, {without:.2f} without"
-    better = found if with_maps < _MUCH_CLOSER * without else other
+    better, words = other, f"not used: similarity {after:.3f} with their maps, {before:.3f} under the affine alone"
+    if guide is not None and judges:
+        grid, later = aligned.fixed.grid, aligned.later
+        with_maps, without = (guide.mean_error(one.aligned.affine, one.prediction.on, grid, later) for one in (found, other))
+        better = found if with_maps < _MUCH_CLOSER * without else other
+        words = f"landmarks {with_maps:.2f} mm off with their maps, {without:.2f} without"
     better.aligned.pair.decisions["structures"] = f"{mapped.pair.decisions['structures']} ({words})"
     return better
 
@@ -63,7 +71,7 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     favoured = () if asked.everything else tuple(asked.structures)
     bodies = body_box(pair.foreground > 0), body_box(pair.moving_foreground > 0)
     maps = map_structures(network, (pair.fixed, pair.moving), bodies, aligned.affine, favoured)
-    better = None if maps is None else brought_together(maps, aligned.affine, likeness(pair))
+    better = None if maps is None else brought_together(maps, aligned.affine, partial(likeness, pair))
     if better is not None:
         affine, pair.decisions["affine"] = better
         aligned = replace(aligned, affine=affine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +21,7 @@ from unireg_cli.types import Interpolation
 
 # Voxels on which the similarity of the report is measured.
 JUDGE_VOXELS = 300_000
-# The same where it only has to tell one affine from another.
+# The same where it only has to tell one start from another.
 _FEW_VOXELS = 60_000
 # By how much a prediction must raise the similarity. Two visits of one person are so alike after the affine that a refinement may find
 # what is left more exactly than the network does: three training images under known motions end 1.10 mm off without such predictions,
@@ -42,11 +41,11 @@ def similarities(
     return Quality(pair.measure.name, before, aligned, after)
 
 
-def likeness(pair: Prepared) -> Callable[[Affine], float]:
-    """The similarity under an affine alone, on few voxels."""
+def likeness(pair: Prepared, affine: Affine, prediction: Prediction | None = None) -> float:
+    """The similarity under an affine and a prediction, if there is one, on few voxels."""
     grid = coarser(pair.fixed.grid, _FEW_VOXELS)
     nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
-    return lambda affine: Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(nothing)
+    return Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(nothing if prediction is None else prediction.on(grid))
 
 
 def prediction_helps(prediction: Prediction, pair: Prepared, affine: Affine) -> bool:

@@ -46,7 +46,7 @@ def brought_together(maps: StructureMaps, affine: Affine, likeness: Callable[[Af
     alike = [likeness(stop) for stop in stops]
     # What does not lead may help, but is not believed against the images.
     allowed = [k for k in range(len(stops)) if maps.leading or alike[k] >= alike[0]]
-    worth = [agreement + likeness for agreement, likeness in zip(agreements, alike, strict=True)]
+    worth = [sum(both) for both in zip(agreements, alike, strict=True)]
     best = max(allowed, key=worth.__getitem__)
     if worth[best] < worth[0] + _LEAST_GAIN:
         return None
