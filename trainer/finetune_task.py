@@ -20,7 +20,7 @@ from trainer.sampling import Example
 from trainer.step import Request
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.io.weights import WeightsFile
-from unireg_cli.model.adapter import SEGMENTER_TABLES, TABLES, adaptable, grown, named, rows_asked, with_segmented
+from unireg_cli.model.adapter import SEGMENTER_TABLES, TABLES, adaptable, grown, named, rows_asked, scaling, with_segmented
 from unireg_cli.model.added import Added, added_of, extended, require_new_name, vocabulary_of
 from unireg_cli.model.anatomy import ALL, AnatomyRequest, Vocabulary
 from unireg_cli.model.condition import Condition
@@ -185,8 +185,8 @@ def begin(task: Task, device: torch.device) -> State:
         parameter.requires_grad_(True)
         if task.what is What.CONTROLLER and table:
             _only_rows(parameter, task.rows[name])
-        slow = task.what is What.CONTROLLER and not table
-        factor = 1.0 if slow or not (conditional or table) else _TABLES_FACTOR if table else _CONDITIONAL_FACTOR
+        slow = task.what is What.CONTROLLER and not table and not scaling(name)
+        factor = 1.0 if slow or not (conditional or table) else _CONDITIONAL_FACTOR if conditional else _TABLES_FACTOR
         groups.setdefault(factor, []).append(parameter)
     # Without decay: a row without a gradient stays as it is, to the bit.
     optimiser = torch.optim.AdamW(

@@ -28,12 +28,17 @@ _ROWS = "rows:"
 
 
 def adaptable(name: str) -> bool:
-    """Whether a tensor is part of what is adapted on its own: only the condition passes through it, or it scales or shifts what a
-    segmenter sees, which then looks for the structures of one request alone.
+    """Whether a tensor is part of what is adapted on its own: only the condition passes through it, or it scales or shifts what an
+    encoder sees, which is for the images of one request alone then.
     """
+    return scaling(name) or any(part in name for part in CONDITIONAL)
+
+
+def scaling(name: str) -> bool:
+    """Whether a tensor scales or shifts features of the encoder or the segmenter."""
     # From the first layer on: torch 2.13 crashes in the gradient of a bfloat16 norm with few voxels if nothing before it has one.
-    scaling = name.startswith("segmenter.") and (".norm." in name or name.endswith(".bias")) and name not in SEGMENTER_TABLES
-    return scaling or any(part in name for part in CONDITIONAL)
+    own = name.startswith(("encoder.", "segmenter.")) and name not in SEGMENTER_TABLES
+    return own and (".norm." in name or name.endswith(".bias"))
 
 
 def rows_asked(request: AnatomyRequest, known: Vocabulary) -> dict[str, list[int]]:
