@@ -224,7 +224,12 @@ def test_studies_differ_in_nothing_but_what_they_say(tmp_path: Path) -> None:
     (source,) = config.sources
     assert (source.path, source.voxels, config.seed) == (str(tmp_path / "brain_mr" / "dataset.json"), base.sources[4].voxels, 1)
     assert config.output.endswith("single-brain_mr-seed1") and config.optimiser == base.optimiser and config.losses == base.losses
-    assert "abdomen_mr" not in study.without("abdomen_mr", 0).sets and len(study.without("abdomen_mr", 0).sets) == 4
+    # The pair of claim 6 shares another file.
+    seen, left = study.seeing(), study.seeing_without("abdomen_mr")
+    assert set(seen.sets) - set(left.sets) == {"abdomen_mr"} and seen.config == left.config == study.UNSEEN_CONFIG
+    both = [study.config_of(run, read_config(run.config), tmp_path, tmp_path / "cache", tmp_path / "runs") for run in (seen, left)]
+    assert [len(config.sources) for config in both] == [5, 4] and both[0].optimiser == both[1].optimiser and both[0].steps == both[1].steps
+    assert set(both[1].learns) == {"registration", "segmentation"}
 
 
 def test_curves_of_a_run_replace_its_older_ones(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_five_pairs_are_ten_scans_with_their_labels(tmp_path: Path) -> None:
 
 def test_torso_run_is_the_study_on_phantoms_alone(tmp_path: Path) -> None:
     base = read_config(gap.study.CONFIG)
-    config = gap.torso_config(base, gap.lattices("abdomen_ct"), tmp_path, tmp_path / "out")
+    config = gap.torso_config(base, gap.lattices("abdomen_ct", "abdomen_ct"), tmp_path, tmp_path / "out")
     (source,) = config.sources
-    assert source.phantoms == ("torso",) and source.voxels == gap.lattices("abdomen_ct") and config.losses == base.losses
+    assert source.phantoms == ("torso",) and source.voxels == gap.lattices("abdomen_ct", "abdomen_ct") and config.losses == base.losses
     with pytest.raises(SystemExit):
         gap.main(["--only", "brain_mr"])
     assert gap.main(["--results", str(tmp_path / "none.csv")]) == 1

@@ -29,7 +29,7 @@ from trainer.sampling import Gallery
 from unireg_cli.errors import InputError, UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
 from unireg_cli.loading import load_model
-from unireg_cli.model.adapter import EMBEDDING
+from unireg_cli.model.adapter import EMBEDDING, adaptable
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
@@ -78,7 +78,10 @@ def told(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_small_file_holds_what_differs_and_says_how_it_came_about(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+def test_small_file_holds_what_differs_and_says_how_it_came_about(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7])
     before, heard = base.path.read_bytes(), list[tuple[str, int, int]]()
     run = options(listed(organs, "mine"), tmp_path, base, anatomy="my_organs", rate=5e-2)
     outcome = finetune(run, progress=lambda *words: heard.append(words))
@@ -87,7 +90,8 @@ def test_small_file_holds_what_differs_and_says_how_it_came_about(organs: Path, 
     assert base.path.read_bytes() == before and not run.folder.exists()
     assert heard[-1] == ("finetune", 4, 4) and ("align", 2, 2) in heard
     tensors = safetensors.torch.load_file(run.output)
-    assert {name for name in tensors if not any(part in name for part in ("controller", "modulation", "conditions"))} == set()
+    assert not any(name.endswith("convolution.weight") for name in tensors) and "encoder.stem.weight" not in tensors
+    assert all(map(adaptable, tensors))
     # The rows of the region and of the new name.
     assert tensors[f"rows:{EMBEDDING}"].shape == (2, 4) and EMBEDDING not in tensors
     config = told(run.output)
@@ -116,7 +120,10 @@ def test_lessons_start_from_what_the_bases_own_did(organs: Path, tmp_path: Path,
     assert seen[0].passes.coarse == 0.0 and seen[0].passes.middle_voxels == (1000, 2000) and seen[0].losses.volume == 7.0
 
 
-def test_what_was_not_adapted_for_is_answered_by_the_base_to_the_bit(organs: Path, tmp_path: Path, base: WeightsFile) -> None:
+def test_what_was_not_adapted_for_is_answered_by_the_base_to_the_bit(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7] * 2)
     for word in ("my_organs", "liver"):
         run = options(listed(organs, "bits"), tmp_path, base, anatomy=word, rate=5e-2, output=tmp_path / f"{word}.safetensors")
         assert finetune(run).step == 4
@@ -290,9 +297,12 @@ def with_segmenter(path: Path) -> WeightsFile:
     return base_weights(path, replace(SMALL, segmented=(liver,)), recipe=recipe)
 
 
-def test_segmenter_learns_the_labels_and_their_rows_alone_are_kept(organs: Path, tmp_path: Path) -> None:
+def test_segmenter_learns_the_labels_and_their_rows_alone_are_kept(
+    organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7])
     base = with_segmenter(tmp_path / "base.safetensors")
-    run = options(listed(organs, "seen"), tmp_path, base, anatomy="my_organs", rate=3e-2, steps=40, look_every=20)
+    run = options(listed(organs, "seen"), tmp_path, base, anatomy="my_organs", rate=1e-2, steps=40, look_every=20)
     assert finetune(run).improved
     kept, config = safetensors.torch.load_file(run.output), told(run.output)
     ids = [vocabulary().structure_id(name) for name in ("liver", "spleen", "kidney_left")]
@@ -301,7 +311,8 @@ def test_segmenter_learns_the_labels_and_their_rows_alone_are_kept(organs: Path,
     assert not any(name.endswith("convolution.weight") for name in kept if name.startswith("segmenter."))
     model = load_model(run.output)
     assert model.tuned is not None and model.tuned.settings.segmented == tuple(ids)
-    assert mistaken(model.tuned, run) < 0.95 * mistaken(model.network, run)
+    begun = make_task(base, "my_organs", What.CONTROLLER, read_pairs(run.pairs))
+    assert mistaken(model.tuned, run) < 0.9 * mistaken(begun.network(begun.tensors), run)
     # Asked for anything else the base sees what it saw.
     assert torch.equal(model.network.state_dict()["segmenter.queries"], base.tensors["segmenter.queries"])
     assert model.network_for(("liver",)) is model.network

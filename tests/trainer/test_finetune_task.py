@@ -20,7 +20,7 @@ from trainer.pool import Pool
 from trainer.sampling import Gallery
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.io.weights import WeightsFile
-from unireg_cli.model.adapter import CONDITIONAL, EMBEDDING, TABLES
+from unireg_cli.model.adapter import EMBEDDING, TABLES, adaptable
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.spatial import Affine
 
@@ -117,7 +117,7 @@ def test_only_what_is_adapted_moves(base: WeightsFile, what: What, word: str) ->
     for _ in range(3):
         learn(state, given, task, gallery, Compute(CPU))
     moved = {name for name, tensor in state.average.items() if not torch.equal(tensor, task.tensors[name])}
-    backbone = {name for name in moved if not any(part in name for part in CONDITIONAL) and name not in TABLES}
+    backbone = {name for name in moved if not adaptable(name) and name not in TABLES}
     assert any("controller" in name for name in moved) and any("modulation" in name for name in moved) and EMBEDDING in moved
     assert bool(backbone) is (what is What.ALL)
     if what is What.CONTROLLER:
