@@ -42,7 +42,7 @@ class Study:
     name: str
     sets: tuple[str, ...]
     seed: int
-    config: Path = CONFIG
+    config: Path
 
     @property
     def single(self) -> bool:
@@ -60,12 +60,12 @@ class Study:
 
 def joint(seed: int) -> Study:
     """All sets."""
-    return Study("joint", SETS, seed)
+    return Study("joint", SETS, seed, CONFIG)
 
 
 def single(name: str, seed: int) -> Study:
     """One set alone."""
-    return Study(f"single-{name}", (name,), seed)
+    return Study(f"single-{name}", (name,), seed, CONFIG)
 
 
 def seeing() -> Study:
