@@ -164,7 +164,7 @@ def test_file_of_the_shipped_sizes_is_below_a_megabyte(tmp_path: Path) -> None:
     """All that controller may change has changed, as many names are asked for as a region has, and twenty structures are taught."""
     settings = NetworkSettings(vocabulary().size, segmented=tuple(range(170)), segmenter=(24, 48, 96, 128))
     base = Network(settings).state_dict()
-    rows = rows_asked(vocabulary().resolve(["abdomen"]), vocabulary()) | dict.fromkeys(SEGMENTER_TABLES, list(range(20)))
+    rows = rows_asked(vocabulary().resolve(["abdomen"]), vocabulary()) | {name: list(range(20)) for name in SEGMENTER_TABLES}
     changed = {name for name in base if adaptable(name) and name not in TABLES}
     tuned = {name: tensor + 1 if name in changed else tensor for name, tensor in base.items()}
     config = {"name": "mine", "network": settings_as_json(settings), "trained": {"real": [], "synthetic": []}, "smoothness": 0.5}
