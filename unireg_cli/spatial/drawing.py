@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ def map_lattice(lattice: Tensor, matrix: FloatArray) -> Tensor:
     """Voxel indices (..., 3) through a 4 x 4 index map, float32."""
     linear = torch.as_tensor(np.ascontiguousarray(matrix[:3, :3].T), dtype=lattice.dtype, device=lattice.device)
     offset = torch.as_tensor(matrix[:3, 3], dtype=lattice.dtype, device=lattice.device)
+    kind = lattice.device.type
     # Autocast would round places to bfloat16, whole voxels from 128 on.
-    with torch.autocast(lattice.device.type, enabled=False):
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         return torch.addmm(offset, lattice.reshape(-1, 3), linear).reshape(lattice.shape)
 
 
