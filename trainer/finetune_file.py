@@ -105,7 +105,7 @@ def write_result(path: Path, task: Task, course: Course, learned: Pairs, exam: E
     config = {key: task.base.config[key] for key in ("smoothness", "licence")}
     config |= {
         "name": path.stem,
-        "network": {**task.base.config["network"], "vocabulary": task.known.size, "segmented": list(task.segmented)},
+        "network": task.sizes,
         "trained": _trained(task, learned) if improved else task.base.config["trained"],
         "step": after.step,
         "seed": facts["seed"],

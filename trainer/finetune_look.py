@@ -19,12 +19,11 @@ from unireg_cli.evaluation.overlap import dice_per_label
 from unireg_cli.model.anatomy import AnatomyRequest
 from unireg_cli.model.network import Network
 from unireg_cli.registration.aligned import Aligned
-from unireg_cli.registration.alignment import View, coarser
+from unireg_cli.registration.alignment import View
 from unireg_cli.registration.expectation import expect
-from unireg_cli.registration.judging import JUDGE_VOXELS
+from unireg_cli.registration.judging import JUDGE_VOXELS, likeness
 from unireg_cli.registration.prediction import Prediction
 from unireg_cli.registration.preparation import Prepared
-from unireg_cli.registration.refinement import Scene
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.sight import SIGHT_VOXELS
 from unireg_cli.similarity.measure import measure
@@ -93,7 +92,7 @@ class Exam:
                 # What is too small to be met by a coarse look counts for nothing, before as after.
                 quality = float(np.mean([value for label, value in overlaps.items() if label in self.labels] or [0.0]))
             else:
-                quality = similarity(found.aligned.pair, affine, prediction)
+                quality = likeness(found.aligned.pair, affine, prediction, JUDGE_VOXELS)
             summary = regularity(index_determinant(prediction.displacement).numpy())
             rows.append((quality, summary.sdlogj, summary.folding_percent))
         quality, sdlogj, folding = (float(value) for value in np.mean(np.asarray(rows, float), axis=0))
@@ -158,9 +157,3 @@ def overlap(fixed: Scan, moving: Scan, affine: Affine, prediction: Prediction) -
     points = points + sample_index(prediction.displacement, points).T
     seen = nearest(moving.labels, map_lattice(points, moving.grid.index_from_lps @ affine.matrix @ prediction.grid.lps_from_index))
     return dice_per_label(fixed.labels[thin].reshape(-1).numpy().astype(np.int64), seen.numpy().astype(np.int64))
-
-
-def similarity(pair: Prepared, affine: Affine, prediction: Prediction) -> float:
-    """How alike two images are under a prediction."""
-    grid = coarser(pair.fixed.grid, JUDGE_VOXELS)
-    return Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(prediction.on(grid))

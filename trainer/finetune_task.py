@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +31,9 @@ from unireg_cli.registration.prediction import as_ask
 
 logger = logging.getLogger("unireg")
 
-# How much faster rows of tables learn: they are few, and their gradient comes through a narrow door.
-_TABLES_FACTOR, _CONDITIONAL_FACTOR = 4.0, 4.0
+# How much faster rows of tables, scales and shifts learn, and with all weights what only the condition passes through: they are few, and
+# their gradient comes through a narrow door.
+_QUICKER = 4.0
 
 
 class What(StrEnum):
@@ -71,6 +73,11 @@ class Task:
         own = sorted(self.segmented.index(id) for id in self.taught)
         return rows_asked(self.request, self.known) | (dict.fromkeys(SEGMENTER_TABLES, own) if own else {})
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The base's network settings with the lists that have become longer."""
+        return {**self.base.config["network"], "vocabulary": self.known.size, "segmented": list(self.segmented)}
+
     def own_labels(self, pairs: Pairs) -> frozenset[int]:
         """Labels that are the anatomy: those in it; of a new one the label of its name, else all of them."""
         if self.added is not None:
@@ -95,8 +102,7 @@ class Task:
 
     def network(self, tensors: Mapping[str, Tensor]) -> Network:
         """The adapted network with these tensors, in inference mode, on the CPU."""
-        sizes = {**self.base.config["network"], "vocabulary": self.known.size, "segmented": self.segmented}
-        return named(build_network(sizes, tensors, str(self.base.path)), self.known)
+        return named(build_network(self.sizes, tensors, str(self.base.path)), self.known)
 
     def base_network(self) -> Network:
         """The network as it was."""
@@ -185,9 +191,8 @@ def begin(task: Task, device: torch.device) -> State:
         parameter.requires_grad_(True)
         if task.what is What.CONTROLLER and table:
             _only_rows(parameter, task.rows[name])
-        slow = task.what is What.CONTROLLER and not table and not scaling(name)
-        factor = 1.0 if slow or not (conditional or table) else _CONDITIONAL_FACTOR if conditional else _TABLES_FACTOR
-        groups.setdefault(factor, []).append(parameter)
+        quick = table or scaling(name) or (conditional and task.what is What.ALL)
+        groups.setdefault(_QUICKER if quick else 1.0, []).append(parameter)
     # Without decay: a row without a gradient stays as it is, to the bit.
     optimiser = torch.optim.AdamW(
         [{"params": own, "factor": factor} for factor, own in sorted(groups.items())], lr=0.0, weight_decay=0.0, fused=True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -236,9 +236,8 @@ def bent(case: Case, settings: Settings, network: Network | None) -> Registratio
 
 
 def aligned(case: Case) -> Aligned:
-    """A case as a registration has it after its affine; what one decides is not decided for the next."""
-    pair = replace(case.pair, decisions=dict(case.pair.decisions))
-    return Aligned(case.images[0], pair, case.affine, case.affine, Chain(), None, case.images[1], ())
+    """A case as a registration has it after its affine."""
+    return Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
 
 
 def expected(
@@ -247,7 +246,7 @@ def expected(
     """As :func:`bent` with the network alone, on lattices of no more than ``voxels``."""
     settings = Settings(anatomy=tuple(words), mode=mode, smoothness=smoothness, effort=Effort.FAST)
     with torch.inference_mode():
-        found = expect(network, aligned(case), None, settings, voxels)
+        found = expect(network, aligned(case).undecided(), None, settings, voxels)
         field = finish_field(found.prediction.displacement, found.prediction.grid, case.images[0].grid, "auto")[0]
     return Chain((field, found.aligned.affine)), field
 

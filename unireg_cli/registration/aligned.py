@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unireg_cli.registration.preparation import Prepared
 from unireg_cli.registration.result import Stage
@@ -24,3 +24,7 @@ class Aligned:
     steering: Steering | None
     moving: Image
     stages: tuple[Stage, ...]
+
+    def undecided(self) -> Aligned:
+        """The same with a list of decisions of its own: what one answer decides is not decided for the next one of this pair."""
+        return replace(self, pair=replace(self.pair, decisions=dict(self.pair.decisions)))

@@ -50,7 +50,7 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     judges = guide is not None and guide.landmarks is not None
     if after > before and not judges:
         return found
-    plain = replace(aligned, pair=replace(aligned.pair, decisions=dict(aligned.pair.decisions)))
+    plain = aligned.undecided()
     other = Expectation(plain, _predict(network, plain, None, guide, settings, most_voxels), None)
     better, words = other, f"not used: similarity {after:.3f} with their maps, {before:.3f} under the affine alone"
     if guide is not None and judges:
@@ -66,7 +66,7 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
     """Where the network believes structures to be, unless the user knows it better, and the affine that this brings."""
     if network.segmenter is None or (aligned.steering is not None and aligned.steering.segmentations is not None):
         return aligned, None
-    aligned = replace(aligned, pair=replace(aligned.pair, decisions=dict(aligned.pair.decisions)))
+    aligned = aligned.undecided()
     pair, asked = aligned.pair, network.known.resolve(settings.anatomy)
     favoured = () if asked.everything else tuple(asked.structures)
     bodies = body_box(pair.foreground > 0), body_box(pair.moving_foreground > 0)

@@ -41,9 +41,9 @@ def similarities(
     return Quality(pair.measure.name, before, aligned, after)
 
 
-def likeness(pair: Prepared, affine: Affine, prediction: Prediction | None = None) -> float:
-    """The similarity under an affine and a prediction, if there is one, on few voxels."""
-    grid = coarser(pair.fixed.grid, _FEW_VOXELS)
+def likeness(pair: Prepared, affine: Affine, prediction: Prediction | None = None, voxels: int = _FEW_VOXELS) -> float:
+    """The similarity under an affine and a prediction, if there is one, on about so many voxels."""
+    grid = coarser(pair.fixed.grid, voxels)
     nothing = torch.zeros(3, *grid.shape, device=pair.fixed.values.device)
     return Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(nothing if prediction is None else prediction.on(grid))
 

@@ -126,8 +126,7 @@ def align_images(
 def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None, progress: Progress = quiet) -> Registration:
     """The second half of :func:`register_images`; rigid and affine settings leave the pair as it is aligned."""
     watch = Stopwatch(aligned.stages)
-    # What one registration decides is not decided for the next one of the same pair.
-    aligned = replace(aligned, pair=replace(aligned.pair, decisions=dict(aligned.pair.decisions)))
+    aligned = aligned.undecided()
     with torch.inference_mode():
         if settings.transform is not TransformKind.DEFORMABLE:
             return _linear_result(aligned, watch)
