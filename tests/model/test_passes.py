@@ -48,6 +48,19 @@ def test_a_second_pass_sees_what_the_first_has_moved(tiny_network: Make) -> None
     assert torch.equal(both.velocities[0], second.velocities[0])
 
 
+def test_a_window_holds_back_what_lies_outside_it(tiny_network: Make) -> None:
+    network, (images, known) = tiny_network(awake=0.1), pair()
+    half = torch.zeros(16, 16, 16)
+    half[:, :, :8] = 1
+    free, held, none = (
+        repeat(network, images, known, everything(), 1, inverse=True, window=window).displacement
+        for window in (torch.ones_like(half), half, torch.zeros_like(half))
+    )
+    assert torch.equal(free, network(images, known, everything()).displacement) and not none.any()
+    # The coarsest lattice has two voxels along x, and what lies between their centres is read from both.
+    assert not held[..., 15:].any() and held[..., :8].any() and not torch.equal(held, free)
+
+
 def test_passes_stay_invertible(tiny_network: Make) -> None:
     network, (images, known) = tiny_network(awake=0.05), pair(64)
     output = repeat(network, images, known, everything(), 3, inverse=True)

@@ -105,7 +105,7 @@ class Network(nn.Module):
         self.levels = nn.ModuleList(Level(settings, level) for level in range(settings.levels))
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor, known: Tensor, ask: Ask, *, inverse: bool = False) -> Output:
+    def forward(self, images: Tensor, known: Tensor, ask: Ask, *, inverse: bool = False, window: Tensor | None = None) -> Output:
         """Register ``images[1]`` to ``images[0]``.
 
         Args:
@@ -113,6 +113,8 @@ class Network(nn.Module):
             known: (2, 1, D/2, H/2, W/2): 1 inside each image, 0 in padding and beyond its edge.
             ask: the condition.
             inverse: also give the inverse displacement, from the negated velocities.
+            window: (D/2, H/2, W/2), 0..1, what every velocity is multiplied by before it is integrated; a voxel of a coarser level by
+                the least in it, so that nothing moves where it is 0 on all of that voxel and its neighbours. None leaves all as it is.
         """
         features = self.encoder(images, known)
         asked = self.belief(features, ask.structures)
@@ -134,6 +136,8 @@ class Network(nn.Module):
             both = torch.cat((_pooled(asked[0:1], shape).to(seen.dtype), seen[:, -1:]), dim=1)
             velocity, state = self.levels[level](fixed, seen[:, :-1], both, state, condition)
             velocity = _smoothed(velocity, sigma, None if near is None else _pooled(near, shape)[0])
+            if window is not None:
+                velocity = velocity * _least(window[None, None], shape)[0]
             velocities.append(velocity)
             step = exponential(velocity, self.settings.reach[level], _LARGEST_STEP, lattice)
             displacement = step if displacement is None else compose(displacement, step, lattice)
@@ -159,6 +163,11 @@ def surroundings(belief: Tensor) -> Tensor:
 def _pooled(belief: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Means over the voxels of a coarser lattice; on its own lattice ``belief`` as it is."""
     return belief if belief.shape[2:] == shape else nn.functional.adaptive_avg_pool3d(belief, shape)
+
+
+def _least(window: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Minima over the voxels of a coarser lattice."""
+    return window if window.shape[2:] == shape else -nn.functional.adaptive_max_pool3d(-window, shape)
 
 
 def _smoothed(velocity: Tensor, sigma: float, near: Tensor | None) -> Tensor:

@@ -32,7 +32,15 @@ class Moved:
 
 
 def repeat(
-    network: Network, images: Tensor, known: Tensor, ask: Ask, passes: int, *, inverse: bool = False, start: Moved | None = None
+    network: Network,
+    images: Tensor,
+    known: Tensor,
+    ask: Ask,
+    passes: int,
+    *,
+    inverse: bool = False,
+    start: Moved | None = None,
+    window: Tensor | None = None,
 ) -> Output:
     """As ``network(images, known, ask)``, with the displacements of all ``passes`` composed; the last pass's other results.
 
@@ -47,13 +55,14 @@ def repeat(
         passes: at least 1.
         inverse: also compose the inverse; ``start`` must have one then.
         start: what earlier passes have found, on this lattice.
+        window: see :meth:`Network.forward`.
     """
     displacement = None if start is None else start.displacement
     backward = None if start is None else start.inverse
     for number in range(passes):
         seen, there = (images, known) if displacement is None else moved(images, known, displacement)
         with torch.set_grad_enabled(torch.is_grad_enabled() and number == passes - 1):
-            output: Output = network(seen, there, ask, inverse=inverse)
+            output: Output = network(seen, there, ask, inverse=inverse, window=window)
             displacement = output.displacement if displacement is None else compose(displacement, output.displacement)
             if output.inverse is not None:
                 backward = output.inverse if backward is None else compose(output.inverse, backward)

@@ -9,6 +9,7 @@ from functools import partial
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.aligned import Aligned
+from unireg_cli.registration.closeup import look_closer
 from unireg_cli.registration.judging import likeness
 from unireg_cli.registration.laying import lay_after, lay_before
 from unireg_cli.registration.map_affine import brought_together
@@ -99,7 +100,10 @@ def _predict(
     begun = None if spline is None else Prediction(spline, invert_index(spline), grid, grid, None)
     if maps is not None and leading:
         begun = lay_before(pair, aligned.affine, maps, grid, settings, begun)
-    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, as_ask(condition, known, device), plan, begun)
+    ask = as_ask(condition, known, device)
+    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
-    return found if maps is None else lay_after(pair, aligned.affine, maps, found, settings)
+    if maps is not None:
+        found = lay_after(pair, aligned.affine, maps, found, settings)
+    return look_closer(network, pair, box, aligned.affine, ask, maps, found, most_voxels)

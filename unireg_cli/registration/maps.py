@@ -47,7 +47,8 @@ class StructureMaps:
     channel counts in a deformation, less for structures that were not asked for; an affine is of the whole and takes all alike.
     ``reliance``: how far the structures are relied on in the mean, 0 to 1. ``leading``: whether they are sure enough to be laid together
     before the network and after it, and not only to pull beside the images. ``asked_reliance``: that of the structures that were
-    asked for; None if all were, or if none of them is seen in both images.
+    asked for; None if all were, or if none of them is seen in both images. ``sought`` (D, H, W): how probably each voxel of the fixed
+    ``grid`` is of one of these, sure or not; None if all were asked for, or none that the segmenter was taught.
     """
 
     fixed: Tensor
@@ -61,6 +62,7 @@ class StructureMaps:
     reliance: float
     leading: bool
     asked_reliance: float | None = None
+    sought: Tensor | None = None
 
     def moved(self, affine: Affine, grid: Grid, displacement: Tensor | None = None) -> Tensor:
         """The moving maps read at affine(x + u(x)) on a grid of the fixed space; ``displacement`` u (3, D, H, W) in its voxels."""
@@ -131,12 +133,14 @@ def map_structures(
     centres = np.stack([sight.centres[kept.cpu().numpy()] for sight in sights])
     # What is hardly believed to be there says little about the rest.
     reliance = float(trust.sum() / belief[kept].sum())
+    among = torch.tensor([[float(id in asked) for id in ids]], device=device)
     return StructureMaps(
         *(packed[0], packed[1], sights[0].grid, sights[1].grid, chosen, centres, weights.double().cpu().numpy()),
         shares=torch.where(of_asked, 1.0, _OTHERS) if some else torch.ones(len(of_asked), device=device),
         reliance=reliance,
         leading=reliance >= _LEADING,
         asked_reliance=float(trust[wanted].mean()) if some else None,
+        sought=_packed(segmenter, sights[0], torch.arange(len(ids), device=device), among)[0] if bool(among.any()) else None,
     )
 
 

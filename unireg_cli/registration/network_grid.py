@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from unireg_cli.spatial import Grid
+from unireg_cli.spatial import Affine, Grid
+from unireg_cli.spatial.drawing import index_map
+from unireg_cli.types import FloatArray
 
 # The body's box is widened by this share of its extent on each side, and by no less than so many voxels.
 _MARGIN, _LEAST_MARGIN = 0.04, 2
@@ -50,3 +52,15 @@ def body_box(inside: Tensor, share: float = _SHARE) -> Box:
         if len(filled):
             first[2 - axis], last[2 - axis] = int(filled[0]), int(filled[-1])
     return (first[0], first[1], first[2]), (last[0], last[1], last[2])
+
+
+def reach(grid: Grid, other: Grid, box: Box, own_from_other: Affine) -> tuple[FloatArray, FloatArray]:
+    """Least and greatest index (x, y, z) on ``grid`` of the centres of the corner voxels of another grid's ``box``.
+
+    ``own_from_other`` maps points of the other space to points of the grid's own, LPS mm.
+    """
+    ends = np.asarray(box, float)
+    corners = np.stack([ends[list(bits), range(3)] for bits in np.ndindex(2, 2, 2)])
+    matrix = index_map(grid, other, own_from_other)
+    index = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    return index.min(axis=0), index.max(axis=0)

@@ -133,30 +133,41 @@ def predict(
             # A small image has no more to show than on the lattice before.
             continue
         shown = lattice
-        found = _predict_on(lattice, network, fixed, moving, affine, ask, passes, found)
+        found = look(lattice, network, fixed, moving, affine, ask, passes, found)
     assert found is not None  # a plan has at least one lattice
     return found
 
 
-def _predict_on(
-    lattice: Grid, network: Network, fixed: View, moving: View, affine: Affine, ask: Ask, passes: int, before: Prediction | None
+def look(
+    lattice: Grid,
+    network: Network,
+    fixed: View,
+    moving: View,
+    affine: Affine,
+    ask: Ask,
+    passes: int,
+    before: Prediction | None,
+    window: Tensor | None = None,
 ) -> Prediction:
-    """``passes`` on one lattice, from what was found on the one before."""
+    """``passes`` on one lattice, from what was found ``before`` on another one; ``window`` as in :func:`repeat`.
+
+    A small lattice is passed both ways, unless the inverse of what was found before is not known.
+    """
     half = lattice.resized([n // 2 for n in lattice.size])
     first, known_first = draw(fixed.values, fixed.grid, lattice, Affine.identity())
     second, known_second = draw(moving.values, moving.grid, lattice, affine)
     images = torch.stack((first, second))[:, None]
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
-    both_ways = lattice.voxels <= _BOTH_WAYS
+    both_ways = lattice.voxels <= _BOTH_WAYS and (before is None or before.inverse is not None)
     start = None if before is None else before.start(half, inverse=both_ways)
     # Where the coarsest level is one voxel thin, torch 2.13's bfloat16 convolutions on CPUs with AMX now and then give NaN.
     rounded = gains_from_bfloat16(images.device) and min(lattice.size) > network.settings.divisor
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=rounded):
-        there = repeat(network, images, known, ask, passes, inverse=both_ways, start=start)
+        there = repeat(network, images, known, ask, passes, inverse=both_ways, start=start, window=window)
         displacement, inverse = there.displacement, there.inverse
         if both_ways:
             swapped = None if start is None else start.swapped()
-            back = repeat(network, images.flip(0), known.flip(0), ask, passes, inverse=True, start=swapped)
+            back = repeat(network, images.flip(0), known.flip(0), ask, passes, inverse=True, start=swapped, window=window)
             assert inverse is not None and back.inverse is not None  # they were asked for
             displacement, inverse = (displacement + back.inverse) / 2, (inverse + back.displacement) / 2
     belief = there.asked[:, 0] if len(ask.structures) else None

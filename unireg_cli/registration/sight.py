@@ -11,10 +11,10 @@ from torch import Tensor
 from unireg_cli.model.network import Network
 from unireg_cli.model.segmenter import Segmenter
 from unireg_cli.registration.alignment import View
-from unireg_cli.registration.network_grid import Box, network_grid
+from unireg_cli.registration.network_grid import Box, network_grid, reach
 from unireg_cli.registration.prediction import gains_from_bfloat16
 from unireg_cli.spatial import Affine, Grid
-from unireg_cli.spatial.drawing import draw, index_map
+from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.sampling import index_lattice
 from unireg_cli.types import FloatArray
 
@@ -77,11 +77,7 @@ def shared_box(grid: Grid, body: Box, other: Grid, other_body: Box, own_from_oth
         other_body: the same of it.
         own_from_other: points of the other image -> points of this one, LPS mm.
     """
-    ends = np.asarray(other_body, float)
-    corners = np.stack([ends[list(bits), range(3)] for bits in np.ndindex(2, 2, 2)])
-    matrix = index_map(grid, other, own_from_other)
-    index = corners @ matrix[:3, :3].T + matrix[:3, 3]
-    low, high = index.min(axis=0), index.max(axis=0)
+    low, high = reach(grid, other, other_body, own_from_other)
     margin = _SHARED_MARGIN * (high - low)
     first = np.maximum(np.floor(low - margin).astype(int), body[0]).tolist()
     last = np.minimum(np.ceil(high + margin).astype(int), body[1]).tolist()
