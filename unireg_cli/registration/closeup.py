@@ -58,13 +58,15 @@ def look_closer(
     if seen is None:
         pair.decisions["closeup"] = "none: what was asked for was not seen"
         return found
-    most, voxels, count = min(_MOST, most_voxels or _MOST), _WHOLE, math.inf
-    while count > most:
+    most, voxels = min(_MOST, most_voxels or _MOST), _WHOLE
+    while True:
         whole, low, size = _placed(pair, body, voxels, *seen, network.settings.divisor)
         if min(found.lattice.spacing) < _FINER * min(whole.spacing):
             pair.decisions["closeup"] = "none: the whole image was shown as finely"
             return found
         count = math.prod(size)
+        if count <= most:
+            break
         voxels = voxels * most // count
     lattice = whole.padded([-n for n in low], [a + b - n for a, b, n in zip(low, size, whole.size, strict=True)])
     pair.decisions["closeup"] = f"{lattice.describe()} around what was asked for"
