@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.appearance import Appearance
 from trainer.synthesis import Intensity, perturb
 from unireg_cli.errors import UsageError
 from unireg_cli.spatial import Affine, Grid
@@ -37,6 +38,8 @@ class Augmentation:
     bend_probability: float = 0.3
     intensity_probability: float = 0.5
     intensity: Intensity = field(default_factory=Intensity)
+    appearance_probability: float = 0.0
+    """How often real images look as if another kind of scanner had taken them; both of a pair the same way half of the time."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -74,8 +77,18 @@ class Views:
         bent = uniform(generator) < s.bend_probability
         return Placed(view, view @ jitter, random_bend(shape, s.bend, generator) if bent else None)
 
-    def seen(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """The image with random intensities, or as it is."""
+    def looks(self, generator: torch.Generator) -> tuple[Appearance | None, Appearance | None]:
+        """How two images of one scanner look now; None as they are."""
+        probability = self.settings.appearance_probability
+        # Where none is wanted no number is drawn.
+        if not probability or uniform(generator) >= probability:
+            return None, None
+        first = Appearance.random(generator)
+        return first, first if uniform(generator) < 0.5 else Appearance.random(generator)
+
+    def seen(self, image: Tensor, generator: torch.Generator, look: Appearance | None = None) -> Tensor:
+        """The image with this look and with random intensities, or as it is."""
+        image = image if look is None else look.of(image)
         if uniform(generator) >= self.settings.intensity_probability:
             return image
         return perturb(image, generator, self.settings.intensity)

@@ -240,6 +240,7 @@ def make_example(
     def matrices(grid: Grid) -> tuple[FloatArray, FloatArray]:
         return placed.fixed @ grid.lps_from_index, lps_moving_from_fixed @ placed.moving @ grid.lps_from_index
 
+    looks = views.looks(generator) if contrasts is None else (None, None)
     shown, shift = [], placed.shift
     for grid in (*grids, own):
         full = padded(grid, divisor)
@@ -250,7 +251,7 @@ def make_example(
         for side, (scan, points, matrix) in enumerate(zip((fixed, moving), (lattice, there), matrices(grid), strict=True)):
             if contrasts is None:
                 values, inside = draw_image(scan, gallery, spacing, points, matrix)
-                drawn.append((views.seen(values, generator), inside))
+                drawn.append((views.seen(values, generator, looks[side]), inside))
             else:
                 drawn.append(draw_painted(scan, contrasts[side], points, matrix, generator))
         shown.append(as_shown(drawn, full))
@@ -262,7 +263,7 @@ def make_example(
         for side, (scan, matrix) in enumerate(zip((fixed, moving), matrices(own), strict=True))
     ]
     motion = true_motion(shift, size, generator) if views.known_motion and shift is not None else None
-    alike = contrasts is None or contrasts[0] is contrasts[1]
+    alike = looks[0] is looks[1] if contrasts is None else contrasts[0] is contrasts[1]
     return Example(shown[-1], tuple(shown[:-1]), sides[0], sides[1], structures, mode, motion, alike, size, spacing)
 
 

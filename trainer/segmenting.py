@@ -80,7 +80,7 @@ def segmentable(sets: Sequence[DataSet]) -> tuple[int, ...]:
 def draw_sight(
     data: DataSet, settings: Segmenting, views: Augmentation, gallery: Gallery, divisor: int, generator: torch.Generator
 ) -> Sight:
-    """A random scan, turned, scaled, bent and with other intensities."""
+    """A random scan, turned, scaled, bent and with another look and other intensities."""
     scan = data.scans[int(uniform(generator) * len(data.scans))]
     whole = lattice_of(scan, scan, log_uniform(settings.voxels, generator)).upright()
     grid = padded(random_box(whole, settings.box, divisor, generator), divisor)
@@ -93,7 +93,8 @@ def draw_sight(
     spacing, lps_from_lattice = grid.spacing, view @ grid.lps_from_index
     labels = nearest(scan.labels, map_lattice(points, scan.grid.index_from_lps @ lps_from_lattice))
     image, inside = draw_image(scan, gallery, float(np.prod(spacing)) ** (1 / 3), points, lps_from_lattice)
-    return Sight(Views(views).seen(image, generator)[None, None], halved(inside[None, None]), labels)
+    drawn = Views(views)
+    return Sight(drawn.seen(image, generator, drawn.looks(generator)[0])[None, None], halved(inside[None, None]), labels)
 
 
 def segmentation_loss(

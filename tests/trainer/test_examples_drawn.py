@@ -46,6 +46,17 @@ def example(
     )
 
 
+def test_images_that_look_different_are_not_compared() -> None:
+    kinds = set()
+    for seed in range(12):
+        plain, made = (example(person(0), person(0), replace(STILL, appearance_probability=often), seed=seed) for often in (0, 1))
+        assert plain.alike and not torch.equal(made.shown.images, plain.shown.images)
+        same = torch.equal(made.shown.images[0], made.shown.images[1])
+        assert made.alike is same
+        kinds.add(same)
+    assert kinds == {True, False}
+
+
 def read(image: Tensor, points: Tensor) -> Tensor:
     return sample_index(image[None], points)[0]
 
