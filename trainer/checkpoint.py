@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 
@@ -55,15 +56,15 @@ def restore(state: State, path: Path) -> str:
         raise _refused(path, error) from None
 
 
-def segmented_of(path: Path) -> tuple[int, ...]:
-    """Ids of the structures that the segmenter of a checkpoint is for; none if it has no segmenter.
+def network_of(path: Path) -> dict[str, Any]:
+    """The network's settings in the TOML of a checkpoint; nothing if it has none.
 
     Raises:
         InputError: as :func:`restore`.
     """
     try:
         text = torch.load(path, map_location="cpu", weights_only=True)["config"]
-        return tuple(tomllib.loads(text)["network"].get("segmented", ())) if text else ()
+        return dict(tomllib.loads(text)["network"]) if text else {}
     except _DAMAGED as error:
         raise _refused(path, error) from None
 

@@ -25,7 +25,6 @@ from unireg_cli.registration.judging import JUDGE_VOXELS, likeness
 from unireg_cli.registration.prediction import Prediction
 from unireg_cli.registration.preparation import Prepared
 from unireg_cli.registration.settings import Settings
-from unireg_cli.registration.sight import SIGHT_VOXELS
 from unireg_cli.similarity.measure import measure
 from unireg_cli.spatial import Affine, Chain, Image
 from unireg_cli.spatial.drawing import map_lattice
@@ -108,7 +107,7 @@ class Exam:
         if network.segmenter is None or not taught or not data.scans:
             return {}
         classes = classes_of(data, segmented, network.known)
-        found = segmentation_dice(network.segmenter, data, classes, gallery, SIGHT_VOXELS, network.settings.divisor)
+        found = segmentation_dice(network.segmenter, data, classes, gallery, network.settings.sight_voxels, network.settings.divisor)
         return {place: trust(dice) for place, dice in found.items() if segmented[place] in taught}
 
     @property

@@ -23,7 +23,6 @@ from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
 from unireg_cli.model.adapter import CONDITIONAL
 from unireg_cli.model.anatomy import Vocabulary, vocabulary
 from unireg_cli.model.network import Network
-from unireg_cli.registration.sight import SIGHT_VOXELS
 
 
 @dataclass(slots=True, eq=False)
@@ -199,8 +198,8 @@ def tune(
         if "segmentation" in config.learns and network.segmenter is not None:
             classes = classes_of(pool.tune, config.network.segmented, vocabulary())
             # On a lattice as registrations have it, for that is what the trust is about.
-            voxels = min(config.segmenting.voxels[1], SIGHT_VOXELS)
-            found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, voxels, config.network.divisor)
+            voxels, divisor = network.settings.sight_voxels, network.settings.divisor
+            found = segmentation_dice(network.segmenter, pool.tune, classes, gallery, voxels, divisor)
             result = replace(result, segmented=sum(found.values()) / len(found) if found else math.nan)
             for place, dice in found.items():
                 seen.setdefault(place, []).append(dice)

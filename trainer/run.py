@@ -21,7 +21,7 @@ from trainer.journal import Journal, means, read_back
 from trainer.loop import Row, State, helps_to_choose, new_state, pool_names, train_step, tune
 from trainer.pool import Pool, load_pool
 from trainer.sampling import Gallery
-from trainer.start import begin, segmented_before, settled
+from trainer.start import begin, network_before, settled
 from trainer.stopping import Stop, stop_signals
 from trainer.tune import TuneResult
 from unireg_cli.errors import UniregError, UsageError
@@ -73,9 +73,9 @@ def run(config: TrainConfig, *, resume: bool = False, progress: Progress = _sile
     if checkpoint.exists() and not resume:
         raise UsageError(f"{output} holds a run already; go on with --resume, or name another --output")
     compute = choose_compute(config.device, config.precision, team.local_rank)
-    given = segmented_before(config, checkpoint)
+    before = network_before(config, checkpoint)
     pools = _load(config, progress, team)
-    config = settled(config, pools, given, resumed=checkpoint.exists())
+    config = settled(config, pools, before, resumed=checkpoint.exists())
     if checkpoint.exists():
         state = new_state(config, compute.device)
         _warn_of_changes(restore(state, checkpoint), as_toml(config))

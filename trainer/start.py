@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import segmented_of
-from trainer.config import TrainConfig
+from trainer.checkpoint import network_of
+from trainer.config import LEARNERS, TrainConfig
 from trainer.loop import State, new_state
 from trainer.pool import Pool
 from trainer.segmenting import segmentable
@@ -21,34 +22,49 @@ from unireg_cli.model.network import build_network
 from unireg_cli.model.settings import NetworkSettings
 
 
-def segmented_before(config: TrainConfig, checkpoint: Path) -> tuple[int, ...]:
-    """Structures of the segmenter that a run goes on with: its checkpoint's, or else those of the weights it begins as.
+def network_before(config: TrainConfig, checkpoint: Path) -> Mapping[str, Any]:
+    """Settings of the network that a run goes on with: its checkpoint's, or else those of the weights it begins as; nothing if it has none.
 
     Raises:
         WeightsError: weights to begin with that are missing or damaged.
         InputError: a checkpoint that cannot be read.
     """
     if checkpoint.exists():
-        return segmented_of(checkpoint)
-    return tuple(read_weights(Path(config.init)).config["network"].get("segmented", ())) if config.init else ()
+        return network_of(checkpoint)
+    return read_weights(Path(config.init)).config["network"] if config.init else {}
 
 
-def settled(config: TrainConfig, pools: Sequence[Pool], given: tuple[int, ...], *, resumed: bool = False) -> TrainConfig:
-    """The config with the structures that its segmenter is for: those ``given`` by what it goes on with, and all others that it is taught.
+def settled(config: TrainConfig, pools: Sequence[Pool], before: Mapping[str, Any], *, resumed: bool = False) -> TrainConfig:
+    """The config with what its network is for: structures that it tells apart, and how finely it is shown images.
 
-    A ``resumed`` run stays as it was.
+    The structures are those of the settings ``before``, see :func:`network_before`, and all others that it is taught; a ``resumed`` run
+    stays as it was. Lattices are no finer than those that it is taught on, or was.
 
     Raises:
         UsageError: no source has labels on real images.
     """
-    network = config.network
+    pair_voxels, sight_voxels = _finest(config, before)
+    network = replace(config.network, pair_voxels=pair_voxels, sight_voxels=sight_voxels)
     if network.segmented:
-        return config
+        return replace(config, network=network)
+    given = tuple(before.get("segmented", ()))
     learned = [pool.learn for pool in pools if "segmentation" in config.learns and pool.source.segmented]
     ids = given if resumed and given else given + tuple(id for id in segmentable(learned) if id not in given)
     if not ids and "segmentation" in config.learns:
         raise UsageError("learns: no source has labels on real images that segmentation could be learned from; leave it out")
     return replace(config, network=replace(network, segmented=ids))
+
+
+def _finest(config: TrainConfig, before: Mapping[str, Any]) -> tuple[int, int]:
+    """Voxels of the finest lattices of a pair and of an image: of what is taught now, else as before, never more than the config says."""
+    registration, segmentation = (learner in config.learns for learner in LEARNERS)
+    most = config.network.pair_voxels, config.network.sight_voxels
+    pair, sight = before.get("pair_voxels", most[0]), before.get("sight_voxels", most[1])
+    if registration:
+        pair = max(source.fine_voxels[1] if source.fine else source.voxels[1] for source in config.sources if source.weight)
+    if segmentation:
+        sight = config.segmenting.voxels[1]
+    return min(most[0], pair), min(most[1], sight)
 
 
 def begin(config: TrainConfig, device: torch.device) -> State:
@@ -105,7 +121,8 @@ def _require_same_sizes(config: TrainConfig, found: NetworkSettings) -> None:
     pairs = [(entry.name, getattr(config.network, entry.name), getattr(found, entry.name)) for entry in fields(NetworkSettings)]
     own, given = config.network.segmenting, found.segmenting
     wider = len(own) == len(given) and all(one >= other for one, other in zip(own, given, strict=True))
-    free = {"segmented": set(found.segmented) <= set(config.network.segmented), "segmenter": wider or not found.segmented}
+    free = dict.fromkeys(("pair_voxels", "sight_voxels"), True)
+    free |= {"segmented": set(found.segmented) <= set(config.network.segmented), "segmenter": wider or not found.segmented}
     pairs = [pair for pair in pairs if not free.get(pair[0])]
     other = [f"{name} is {of_file!r}, the config says {of_config!r}" for name, of_config, of_file in pairs if of_config != of_file]
     if other:

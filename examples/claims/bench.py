@@ -1,9 +1,8 @@
 """Pairs of the validation lists, and what the network makes of them under any condition, in one process and without files.
 
 The affine of a pair is found once, by the tool's own engine, and kept in a cache folder. "Network only" is what
-``unireg register --fast`` does after its affine, the field finished as it would be written; weights of a study at a reduced scale are asked
-for one pass on one lattice instead or, if they have a segmenter, for the same on coarse lattices. Labels are read nearest at the fixed
-image's own voxels.
+``unireg register --fast`` does after its affine, the field finished as it would be written; weights of a study without a segmenter, which
+learned single passes, are asked for one pass on one lattice instead. Labels are read nearest at the fixed image's own voxels.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from unireg_cli.loading import load_model
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align
-from unireg_cli.registration.expectation import expect
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.pipeline import Aligned, Prepared, bend, finish_field, prepare
 from unireg_cli.registration.prediction import as_ask, predict, settling
@@ -65,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """A network in memory with what must be known of it; ``voxels``: of the largest lattice it is shown, None for the tool's own."""
+    """A network in memory with what must be known of it; ``voxels``: of the only lattice it is shown, None for the tool's own."""
 
     network: Network
     sha256: str
@@ -81,8 +79,6 @@ class Judge:
             done = bent(case, settings, self.network)
             assert done.field is not None  # only rigid and affine registrations have none
             return done.forward, done.field
-        if self.network.segmenter is not None:
-            return expected(case, words, mode, asked, self.network, self.voxels)
         known = self.network.known
         condition = as_ask(Condition(known.resolve(words), mode, asked), known)
         box, views = body_box(case.pair.foreground > 0), (case.pair.fixed, case.pair.moving)
@@ -232,23 +228,8 @@ def roughness(case: Case, field: DisplacementField) -> Regularity:
 
 def bent(case: Case, settings: Settings, network: Network | None) -> Registration:
     """A registration as the tool does it from the case's affine on, which the network may correct."""
-    return bend(aligned(case), settings, network=network)
-
-
-def aligned(case: Case) -> Aligned:
-    """A case as a registration has it after its affine."""
-    return Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
-
-
-def expected(
-    case: Case, words: Sequence[str], mode: Mode, smoothness: float, network: Network, voxels: int
-) -> tuple[Chain, DisplacementField]:
-    """As :func:`bent` with the network alone, on lattices of no more than ``voxels``."""
-    settings = Settings(anatomy=tuple(words), mode=mode, smoothness=smoothness, effort=Effort.FAST)
-    with torch.inference_mode():
-        found = expect(network, aligned(case).undecided(), None, settings, voxels)
-        field = finish_field(found.prediction.displacement, found.prediction.grid, case.images[0].grid, "auto")[0]
-    return Chain((field, found.aligned.affine)), field
+    aligned = Aligned(case.images[0], case.pair, case.affine, case.affine, Chain(), None, case.images[1], ())
+    return bend(aligned, settings, network=network)
 
 
 def register(case: Case, words: Sequence[str], mode: Mode, judge: Judge | None) -> tuple[Chain, DisplacementField | None]:

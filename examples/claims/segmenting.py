@@ -22,7 +22,6 @@ from trainer.pool import load_pool
 from trainer.sampling import Gallery
 from trainer.segmenting import classes_of, segmentation_dice
 from unireg_cli.model.anatomy import vocabulary
-from unireg_cli.registration.sight import SIGHT_VOXELS
 
 RECIPE = tables.HERE.parents[1] / "weights" / "recipe.toml"
 
@@ -31,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Look and print."""
     parser = tables.common_arguments(__doc__, "segmenting")
     parser.add_argument("--weights", help="a .safetensors file (default: the shipped weights)")
-    parser.add_argument("--voxels", type=int, default=SIGHT_VOXELS, help="of the lattice, about (default: as registrations have it)")
+    parser.add_argument("--voxels", type=int, help="of the lattice, about (default: as registrations have it)")
     chosen = parser.parse_args(words)
     bench.use_threads(chosen.threads)
     judge = bench.load_judge(chosen.weights)
@@ -46,7 +45,8 @@ def main(words: Sequence[str] | None = None) -> int:
         data = load_pool(source, Path(), chosen.cache, 0, pairs=False).tune
         classes = classes_of(data, settings.segmented, vocabulary())
         with torch.inference_mode():
-            found = segmentation_dice(segmenter, data, classes, Gallery(), chosen.voxels, settings.divisor)
+            voxels = chosen.voxels or settings.sight_voxels
+            found = segmentation_dice(segmenter, data, classes, Gallery(), voxels, settings.divisor)
         for place, dice in found.items():
             rows.append((name, vocabulary().name_of(settings.segmented[place]), len(data.scans), dice, float(segmenter.trust[place])))
         means.append((name, len(data.scans), len(found), tables.mean(list(found.values()))))

@@ -205,8 +205,10 @@ def train_all(studies: Sequence[Study], chosen: argparse.Namespace) -> int:
 
 
 def judge_of(study: Study, runs: Path, set_name: str) -> bench.Judge:
-    """Its best weights, on the lattices that it was trained on."""
+    """Its best weights, on the lattices that it was trained on; weights with a segmenter say themselves which these are."""
     base = read_config(study.config)
+    if "segmentation" in base.learns:
+        return bench.load_judge(str(study.weights(runs)))
     voxels = {Path(source.path).parent.name: source.voxels[1] for source in base.sources}
     return bench.load_judge(str(study.weights(runs)), voxels[set_name])
 

@@ -92,7 +92,7 @@ def judged(rows: Sequence[Row]) -> Verdict | None:
         f"what it is above that half: {tables.shown(margin)}",
         f"default mode with these weights - the engine alone: {tables.shown(default)} (claimed >= 0)",
         told,
-        study.scale_told(study.UNSEEN_CONFIG) + "; the default mode shows the network the tool's own lattices, which these runs never saw",
+        study.scale_told(study.UNSEEN_CONFIG),
     )
     return Verdict("Claim 6, unseen", tables.overall(margin.mean >= 0 and unseen.mean > 0 and default.mean >= 0, whole), lines)
 

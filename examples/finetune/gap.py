@@ -59,11 +59,12 @@ class Answer:
     word: str = ""
 
     def alone(self, case: bench.Case, mode: Mode, voxels: int) -> tuple[Chain, DisplacementField]:
-        """What the network alone finds, on lattices as in training."""
+        """What the network alone finds; without a segmenter in one pass, on a lattice as in training."""
         model = load_model(self.weights)
         words = (self.word,) if self.word else ()
         smoothness = {mode: own_smoothness(model.weights.config, mode) for mode in Mode}
-        judge = bench.Judge(model.network_for(words), model.weights.sha256[:12], smoothness, {}, voxels)
+        network = model.network_for(words)
+        judge = bench.Judge(network, model.weights.sha256[:12], smoothness, {}, voxels if network.segmenter is None else None)
         return judge.alone(case, words, mode)
 
 

@@ -35,10 +35,10 @@ class ByBrightness(nn.Module):
         return torch.cat((torch.zeros_like(found[:, :1]), found), dim=1)
 
 
-def network(*levels: float):  # type: ignore[no-untyped-def]
+def network(*levels: float, sight_voxels: int = 1_200_000):  # type: ignore[no-untyped-def]
     """A network with ids 10, 20, ... for these."""
     ids = tuple(10 * (1 + k) for k in range(len(levels)))
-    return SimpleNamespace(segmenter=ByBrightness(levels), settings=SimpleNamespace(segmented=ids, divisor=4))
+    return SimpleNamespace(segmenter=ByBrightness(levels), settings=SimpleNamespace(segmented=ids, divisor=4, sight_voxels=sight_voxels))
 
 
 def balls(grid: Grid, *balls: tuple[tuple[float, float, float], float, float]) -> View:

@@ -25,6 +25,7 @@ from unireg_cli.spatial.jacobian import index_determinant
 GRID = cube(64, 2.0)
 BODY = (0, 0, 0), (63, 63, 63)
 HALF = cube(16, 8.0)
+FINEST = 5_000_000
 KNOWN = vocabulary()
 Make = Callable[..., Network]
 
@@ -60,7 +61,7 @@ def far_from(grid: Grid, centre: float, reach_mm: float) -> torch.Tensor:
 
 def test_what_was_asked_for_is_moved_and_the_rest_left_alone(tiny_network: Make) -> None:
     decided, before = pair(), found()
-    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps_of((22, 22, 22)), before)
+    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps_of((22, 22, 22)), before, FINEST)
     assert decided.decisions["closeup"].endswith("around what was asked for")
     assert min(after.grid.spacing) < 0.7 * min(HALF.spacing) and after.belief is not None and after.belief.shape[1:] == after.grid.shape
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
@@ -73,7 +74,7 @@ def test_what_was_asked_for_is_moved_and_the_rest_left_alone(tiny_network: Make)
 
 def test_nothing_jumps_where_the_box_ends(tiny_network: Make) -> None:
     before = found()
-    after = look_closer(tiny_network(awake=0.1), pair(), BODY, Affine.identity(), ask("liver"), maps_of((14, 14, 14)), before)
+    after = look_closer(tiny_network(awake=0.1), pair(), BODY, Affine.identity(), ask("liver"), maps_of((14, 14, 14)), before, FINEST)
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
     moved = change.nonzero()
     low, high = moved.amin(dim=0), moved.amax(dim=0) + 1
@@ -85,14 +86,14 @@ def test_nothing_jumps_where_the_box_ends(tiny_network: Make) -> None:
 @pytest.mark.parametrize("words", [(), ("abdomen",)])
 def test_all_and_regions_are_not_looked_at_more_closely(tiny_network: Make, words: tuple[str, ...]) -> None:
     decided, before = pair(), replace(found(), belief=None)
-    same = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask(*words), maps_of((22, 22, 22)), before)
+    same = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask(*words), maps_of((22, 22, 22)), before, FINEST)
     assert same is before and "closeup" not in decided.decisions
 
 
 @pytest.mark.parametrize("maps", [maps_of(), None, SimpleNamespace(sought=None)])
 def test_what_is_seen_nowhere_is_not_looked_for(tiny_network: Make, maps: Any) -> None:
     decided, before = pair(), found()
-    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps, before) is before
+    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps, before, FINEST) is before
     assert decided.decisions["closeup"] == "none: what was asked for was not seen"
 
 
@@ -100,7 +101,7 @@ def test_the_belief_says_where_to_look_without_maps(tiny_network: Make) -> None:
     decided, before = pair(), found()
     assert before.belief is not None
     before.belief[0, 10:13, 10:13, 10:13] = 0.9
-    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), None, before)
+    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), None, before, FINEST)
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
     assert float(change[~far_from(after.grid, 28, 8)].amax()) > 0.05 and not change[far_from(after.grid, 28, 90)].any()
 
@@ -108,13 +109,14 @@ def test_the_belief_says_where_to_look_without_maps(tiny_network: Make) -> None:
 def test_voxels_that_are_no_finer_show_nothing_new(tiny_network: Make) -> None:
     # No lattice has voxels below 0.7 of the images' own.
     decided, before = pair(), found(cube(96, 1.45))
-    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps_of((22, 22, 22)), before) is before
+    maps = maps_of((22, 22, 22))
+    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps, before, FINEST) is before
     assert decided.decisions["closeup"] == "none: the whole image was shown as finely"
 
 
 @pytest.mark.parametrize("place", [0, 3, 9, 14, 28])
-@pytest.mark.parametrize("most", [None, 270_000])
-def test_a_box_stays_on_the_lattice_wherever_it_lies(tiny_network: Make, place: int, most: int | None) -> None:
+@pytest.mark.parametrize("finest", [FINEST, 270_000])
+def test_a_box_stays_on_the_lattice_wherever_it_lies(tiny_network: Make, place: int, finest: int) -> None:
     seen: list[Grid] = []
     network = tiny_network(still=True)
 
@@ -123,8 +125,10 @@ def test_a_box_stays_on_the_lattice_wherever_it_lies(tiny_network: Make, place: 
 
     network.register_forward_pre_hook(lattice_is)
     decided, before = pair(), found()
-    after = look_closer(network, decided, BODY, Affine.identity(), ask("liver"), maps_of((place, place, 31 - place)), before, most)
+    after = look_closer(network, decided, BODY, Affine.identity(), ask("liver"), maps_of((place, place, 31 - place)), before, finest)
     # A network that does nothing leaves what it is given, on a finer grid.
     assert torch.allclose(after.displacement, displacement_on(before.displacement, HALF, after.grid), atol=1e-4)
     assert all(n % network.settings.divisor == 0 for n in seen[0]) and len(seen) == 1
-    assert most is None or np.prod(seen[0]) <= most
+    assert np.prod(seen[0]) <= finest
+    # The whole image is a cube of 128 mm, and its displacement is on half the lattice.
+    assert (128 / min(after.grid.spacing) * 2) ** 3 < 2.6 * finest

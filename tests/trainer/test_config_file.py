@@ -25,6 +25,7 @@ def path(tmp_path: Path) -> Path:
 def everything_changed(folder: Path) -> TrainConfig:
     """No field as it is by default."""
     sizes = {"encoder": (8, 16), "match": (4, 8), "decoder": (8, 16), "reach": (0.5, 1.5), "neighbours": (7, 7)}
+    seeing = {"segmented": (1, 2), "segmenter": (8, 24), "pair_voxels": 11, "sight_voxels": 12}
     first = Source(
         *(str(folder / "a" / "dataset.json"), (), 3, 2.5, 0.1, (10, 20), 0.15, (30, 40), 7, 0.25, 0.5, 0.75, 0.2, 0.3, 0.4),
         segmented=False,
@@ -36,13 +37,13 @@ def everything_changed(folder: Path) -> TrainConfig:
         (first, Source(phantoms=("torso",))),
         *("own-1.0", "mine", 7, 3, 2, ("segmentation",), str(folder / "base.safetensors"), (0.25, 0.75), 5, 6, 8, 9, 10),
         *("cpu", "float32", str(folder / "c"), str(folder / "o")),
-        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4, segmented=(1, 2), segmenter=(8, 24)),
+        network=NetworkSettings(vocabulary().size, **sizes, condition=9, embedding=11, hidden=4, **seeing),
         losses=Losses(*(0.01 * n for n in range(1, 12))),
         asking=Asking(0.3, 0.1, most=2, finder_structures=5),
         passes=Passes(0.1, (1, 2), (3, 4), 0.2),
         segmenting=Segmenting(0.5, (5, 6), 7, *(0.11 * n for n in range(1, 6)), 3),
         optimiser=Optimiser(1e-05, 2.0, 3e-7, 4, "cosine", 6, 0.5, 0.75, 0.5),
-        augmentation=Augmentation(*(0.1 * n for n in range(1, 10)), intensity=Intensity(gamma=(-0.1, 1 / 3), inversion=0.0)),
+        augmentation=Augmentation(*(0.1 * n for n in range(1, 10)), Intensity(gamma=(-0.1, 1 / 3), inversion=0.0), 0.95),
     )
 
 

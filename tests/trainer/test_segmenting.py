@@ -163,11 +163,11 @@ def test_a_segmenter_learns_more_structures_and_keeps_those_it_knows(recipe: Rec
     init = str(tmp_path / "few" / "unireg-own.safetensors")
     more = small_views(recipe("more", steps=1, tune_every=100, init=init), learns=("segmentation",))
     pools = [load_pool(source, Path(), Path(more.cache), more.seed, pairs=False) for source in more.sources]
-    grown = settled(more, pools, (spleen, liver))
+    grown = settled(more, pools, {"segmented": [spleen, liver]})
     third = KNOWN.structure_id("kidney_left")
     assert grown.network.segmented == (spleen, liver, third)
     # A run that goes on keeps the list it began with.
-    assert settled(more, pools, (spleen, liver), resumed=True).network.segmented == (spleen, liver)
+    assert settled(more, pools, {"segmented": [spleen, liver]}, resumed=True).network.segmented == (spleen, liver)
     found = begin(grown, torch.device("cpu")).average
     for name in ("queries", "bias", "trust"):
         assert torch.equal(found[f"segmenter.{name}"][:2], few.tensors[f"segmenter.{name}"])

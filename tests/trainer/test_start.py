@@ -6,16 +6,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from trainer.config import Optimiser, Source, TrainConfig
+from trainer.config import LEARNERS, Optimiser, Source, TrainConfig
 from trainer.config_file import read_config
 from trainer.loop import helps_to_choose, rate_at
 from trainer.pool import load_pool
 from trainer.run import run
-from trainer.start import begin
+from trainer.start import begin, settled
 from unireg_cli.errors import UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
 
@@ -109,6 +110,28 @@ def test_given_weights_that_do_not_fit_are_refused(recipe: Recipe, given: Weight
     given.path.unlink()
     with pytest.raises(WeightsError, match="no such weights file"):
         run(config)
+
+
+def test_weights_say_on_how_fine_lattices_they_were_taught(recipe: Recipe) -> None:
+    config = read_config(recipe(learns=["registration", "segmentation"]))
+    coarse, fine = (replace(config.sources[0], voxels=(10_000, 30_000), fine=share, fine_voxels=(50_000, 90_000)) for share in (0.0, 0.1))
+    unused = replace(fine, fine_voxels=(50_000, 800_000), weight=0.0)
+    config = replace(config, segmenting=replace(config.segmenting, voxels=(8_000, 20_000)), network=replace(config.network, segmented=(1,)))
+
+    def taught(before: dict[str, int], *, learns: tuple[str, ...] = LEARNERS, **changes: Any) -> tuple[int, int]:
+        own = replace(config, learns=learns, **changes)
+        network = settled(own, [], before).network
+        return network.pair_voxels, network.sight_voxels
+
+    assert taught({}, sources=(coarse, unused)) == (30_000, 20_000)
+    assert taught({}, sources=(coarse, fine)) == (90_000, 20_000)
+    # What is not taught now stays as it was; what nobody taught is as the config has it.
+    before = {"pair_voxels": 70_000, "sight_voxels": 5_000}
+    assert taught(before, learns=LEARNERS[:1], sources=(coarse,)) == (30_000, 5_000)
+    assert taught(before, learns=LEARNERS[1:], sources=(coarse,)) == (70_000, 20_000)
+    assert taught({}, learns=LEARNERS[1:], sources=(coarse,)) == (config.network.pair_voxels, 20_000)
+    most = replace(config.network, pair_voxels=25_000, sight_voxels=2_000)
+    assert taught(before, sources=(coarse,), network=most) == (25_000, 2_000)
 
 
 def test_sources_help_to_choose_unless_they_say_no_or_have_no_images(recipe: Recipe, organs: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sizes of the network: everything that decides the shape of its weights."""
+"""Sizes of the network: everything that decides the shape of its weights, and how finely it was taught to see."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class NetworkSettings:
     """Ids of the structures that it tells apart in an image; none for a network without a segmenter."""
     segmenter: tuple[int, ...] = ()
     """Channels per level of the segmenter's own encoder; as ``encoder`` if there are none."""
+    pair_voxels: int = 5_000_000
+    """Of the finest lattice for a whole pair that it was taught on, about: it is shown none with more."""
+    sight_voxels: int = 1_200_000
+    """Of the lattice on which its segmenter is shown an image, about."""
 
     def __post_init__(self) -> None:
         lengths = {len(entry) for entry in (self.encoder, self.match, self.decoder, self.reach, self.neighbours)}
@@ -41,7 +45,8 @@ class NetworkSettings:
         if len(self.segmenting) < 2:
             raise WeightsError(f"network settings: segmenter needs two levels or more, found {self}")
         sizes = (*self.encoder, *self.match, *self.decoder, *self.segmenter)
-        if min(*sizes, self.vocabulary, self.condition, self.embedding, self.hidden) < 1:
+        counts = (self.vocabulary, self.condition, self.embedding, self.hidden, self.pair_voxels, self.sight_voxels)
+        if min(*sizes, *counts) < 1:
             raise WeightsError(f"network settings: sizes must be positive, found {self}")
         if not all(0 < entry < math.inf for entry in self.reach):
             raise WeightsError(f"network settings: reach must be positive numbers, found {self.reach}")

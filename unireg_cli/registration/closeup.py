@@ -19,6 +19,8 @@ from unireg_cli.spatial.drawing import draw_channels
 # Voxels as fine as this many of them would be for the whole image, and the most in the box, about. On one tune pair twice as many gave
 # the organs of abdomen_ct no more.
 _WHOLE, _MOST = 8_000_000, 4_000_000
+# A part may be shown with so many times as many voxels for the whole as the whole itself.
+_BEYOND = 2
 # A box whose voxels are no finer than this shows hardly anything new.
 _FINER = 1.15
 # What is shown around the structures on each side, voxels of the displacement. There what is found falls to nothing, so that it ends where
@@ -36,7 +38,7 @@ def look_closer(
     ask: Ask,
     maps: StructureMaps | None,
     found: Prediction,
-    most_voxels: int | None = None,
+    finest: int,
 ) -> Prediction:
     """What was ``found``, with one pass more in a box around the structures that were asked for by name, if they are seen anywhere.
 
@@ -50,7 +52,7 @@ def look_closer(
         ask: the condition.
         maps: say where structures are; where they do not know those that were asked for, the network's belief does.
         found: the passes on the whole image.
-        most_voxels: of the box, about; the usual number if none is given.
+        finest: voxels of the finest lattice for a whole pair that the network may be shown, about.
     """
     if not len(ask.structures):
         return found
@@ -58,7 +60,7 @@ def look_closer(
     if seen is None:
         pair.decisions["closeup"] = "none: what was asked for was not seen"
         return found
-    most, voxels = min(_MOST, most_voxels or _MOST), _WHOLE
+    most, voxels = min(_MOST, finest), min(_WHOLE, _BEYOND * finest)
     while True:
         whole, low, size = _placed(pair, body, voxels, *seen, network.settings.divisor)
         if min(found.lattice.spacing) < _FINER * min(whole.spacing):

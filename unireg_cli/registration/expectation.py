@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,14 +36,15 @@ class Expectation:
 
 
 def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Settings, most_voxels: int | None = None) -> Expectation:
-    """Ask the network, under the condition that the settings ask for; on lattices of no more than ``most_voxels``, about, if given.
+    """Ask the network, under the condition that the settings ask for; on lattices no finer than it was taught on, nor than asked for.
 
     Structure maps are a belief about each image on its own: if in the end the images are less alike than under the affine alone, they
     were wrong, as in a kind of image that the segmenter has not seen, and the network is asked without them. Landmarks of the user
     judge too: with them, maps are used only if they leave the landmarks much closer to their partners.
     """
+    finest = min(network.settings.pair_voxels, most_voxels or network.settings.pair_voxels)
     mapped, maps = _map(network, aligned, settings)
-    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, most_voxels), maps)
+    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps)
     if maps is None:
         return found
     before, after = likeness(aligned.pair, aligned.affine), likeness(aligned.pair, mapped.affine, found.prediction)
@@ -52,7 +52,7 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     if after > before and not judges:
         return found
     plain = aligned.undecided()
-    other = Expectation(plain, _predict(network, plain, None, guide, settings, most_voxels), None)
+    other = Expectation(plain, _predict(network, plain, None, guide, settings, finest), None)
     better, words = other, f"not used: similarity {after:.3f} with their maps, {before:.3f} under the affine alone"
     if guide is not None and judges:
         grid, later = aligned.fixed.grid, aligned.later
@@ -82,7 +82,7 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
 
 
 def _predict(
-    network: Network, aligned: Aligned, maps: StructureMaps | None, guide: Guide | None, settings: Settings, most_voxels: int | None
+    network: Network, aligned: Aligned, maps: StructureMaps | None, guide: Guide | None, settings: Settings, finest: int
 ) -> Prediction:
     """The network's passes from where landmarks and structure maps lead, and structure maps laid onto each other after it."""
     pair, steered = aligned.pair, guide is not None
@@ -90,9 +90,7 @@ def _predict(
     condition = Condition(known.resolve(settings.anatomy), settings.mode, network_smoothness(settings, steered=steered))
     box = body_box(pair.foreground > 0)
     leading = maps is not None and maps.leading
-    plan: Sequence[tuple[int, int]] = PLAN_MAPPED if leading else PLAN
-    if most_voxels is not None:
-        plan = [(min(voxels, most_voxels), passes) for voxels, passes in plan]
+    plan = [(min(voxels, finest), passes) for voxels, passes in (PLAN_MAPPED if leading else PLAN)]
     grid = network_grid(pair.fixed.grid, box, pair.moving.grid, min(PLAN_MAPPED[0][0], plan[-1][0]))
     # Where landmarks show a large motion, images alone would lead the network to the wrong place, and what it finds from there is no
     # longer wrong in a way that a few landmarks could mend.
@@ -106,4 +104,4 @@ def _predict(
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
     if maps is not None:
         found = lay_after(pair, aligned.affine, maps, found, settings)
-    return look_closer(network, pair, box, aligned.affine, ask, maps, found, most_voxels)
+    return look_closer(network, pair, box, aligned.affine, ask, maps, found, finest)

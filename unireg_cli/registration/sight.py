@@ -18,8 +18,6 @@ from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.sampling import index_lattice
 from unireg_cli.types import FloatArray
 
-# Voxels of the lattice on which an image is shown, about.
-SIGHT_VOXELS = 1_200_000
 # Every other voxel of each axis says well enough which structures are there.
 _STRIDE = 2
 # What both images show is looked for this much further on each side, as a share of its extent: the affine may be off.
@@ -45,7 +43,7 @@ class Sight:
 def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
     """A normalised image, looked at within ``box`` on an upright lattice."""
     device = view.values.device
-    lattice = network_grid(view.grid, box, view.grid, SIGHT_VOXELS).upright()
+    lattice = network_grid(view.grid, box, view.grid, network.settings.sight_voxels).upright()
     lattice = lattice.padded((0, 0, 0), [-n % network.settings.divisor for n in lattice.size])
     half = lattice.resized([n // 2 for n in lattice.size])
     values, inside = draw(view.values, view.grid, lattice, Affine.identity())
