@@ -27,7 +27,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.alignment import align
 from unireg_cli.registration.network_grid import body_box
 from unireg_cli.registration.pipeline import Aligned, Prepared, bend, finish_field, prepare
-from unireg_cli.registration.prediction import as_ask, predict, settling
+from unireg_cli.registration.prediction import Question, as_ask, predict, settling
 from unireg_cli.registration.result import Registration
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.starts import candidates
@@ -81,9 +81,9 @@ class Judge:
             return done.forward, done.field
         known = self.network.known
         condition = as_ask(Condition(known.resolve(words), mode, asked), known)
-        box, views = body_box(case.pair.foreground > 0), (case.pair.fixed, case.pair.moving)
+        question = Question(self.network, case.pair.fixed, case.pair.moving, case.affine, condition)
         with torch.inference_mode():
-            found = predict(self.network, *views, box, case.affine, condition, ((self.voxels, 1),))
+            found = predict(question, body_box(case.pair.foreground > 0), ((self.voxels, 1),))
             field = finish_field(found.settled(settling(mode, asked)), found.grid, case.images[0].grid, "auto")[0]
         return chain_of(case, field), field
 

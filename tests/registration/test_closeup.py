@@ -14,10 +14,10 @@ from scenes import cube, show, texture
 
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
-from unireg_cli.model.network import Ask, Network
+from unireg_cli.model.network import Network
 from unireg_cli.registration.closeup import look_closer
-from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on
-from unireg_cli.registration.preparation import Prepared, prepare
+from unireg_cli.registration.prediction import Prediction, Question, as_ask, displacement_on
+from unireg_cli.registration.preparation import prepare
 from unireg_cli.registration.settings import Settings
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.jacobian import index_determinant
@@ -30,13 +30,11 @@ KNOWN = vocabulary()
 Make = Callable[..., Network]
 
 
-def ask(*words: str) -> Ask:
-    return as_ask(Condition(KNOWN.resolve(words)), KNOWN)
-
-
-def pair() -> Prepared:
+def asked(network: Network, *words: str) -> Question:
+    """Two textures, and these words."""
     fixed, moving = (show(texture(70, 12.0, seed), GRID) for seed in (0, 1))
-    return prepare(fixed, moving, Settings(), None, None)
+    pair = prepare(fixed, moving, Settings(), None, None)
+    return Question(network, pair.fixed, pair.moving, Affine.identity(), as_ask(Condition(KNOWN.resolve(words)), KNOWN))
 
 
 def maps_of(*corners: tuple[int, int, int]) -> Any:
@@ -60,9 +58,9 @@ def far_from(grid: Grid, centre: float, reach_mm: float) -> torch.Tensor:
 
 
 def test_what_was_asked_for_is_moved_and_the_rest_left_alone(tiny_network: Make) -> None:
-    decided, before = pair(), found()
-    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps_of((22, 22, 22)), before, FINEST)
-    assert decided.decisions["closeup"].endswith("around what was asked for")
+    before = found()
+    after, told = look_closer(asked(tiny_network(awake=0.1), "liver"), BODY, maps_of((22, 22, 22)), before, FINEST)
+    assert told is not None and told.endswith("around what was asked for")
     assert min(after.grid.spacing) < 0.7 * min(HALF.spacing) and after.belief is not None and after.belief.shape[1:] == after.grid.shape
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
     # The cube's centre lies at 32 mm on the diagonal: (22 + 1.5 - 15.5) * 4. Around its 8 mm are 12 voxels, and up to a divisor more.
@@ -74,7 +72,7 @@ def test_what_was_asked_for_is_moved_and_the_rest_left_alone(tiny_network: Make)
 
 def test_nothing_jumps_where_the_box_ends(tiny_network: Make) -> None:
     before = found()
-    after = look_closer(tiny_network(awake=0.1), pair(), BODY, Affine.identity(), ask("liver"), maps_of((14, 14, 14)), before, FINEST)
+    after, _ = look_closer(asked(tiny_network(awake=0.1), "liver"), BODY, maps_of((14, 14, 14)), before, FINEST)
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
     moved = change.nonzero()
     low, high = moved.amin(dim=0), moved.amax(dim=0) + 1
@@ -85,33 +83,32 @@ def test_nothing_jumps_where_the_box_ends(tiny_network: Make) -> None:
 
 @pytest.mark.parametrize("words", [(), ("abdomen",)])
 def test_all_and_regions_are_not_looked_at_more_closely(tiny_network: Make, words: tuple[str, ...]) -> None:
-    decided, before = pair(), replace(found(), belief=None)
-    same = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask(*words), maps_of((22, 22, 22)), before, FINEST)
-    assert same is before and "closeup" not in decided.decisions
+    before = replace(found(), belief=None)
+    same, told = look_closer(asked(tiny_network(awake=0.1), *words), BODY, maps_of((22, 22, 22)), before, FINEST)
+    assert same is before and told is None
 
 
 @pytest.mark.parametrize("maps", [maps_of(), None, SimpleNamespace(sought=None)])
 def test_what_is_seen_nowhere_is_not_looked_for(tiny_network: Make, maps: Any) -> None:
-    decided, before = pair(), found()
-    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps, before, FINEST) is before
-    assert decided.decisions["closeup"] == "none: what was asked for was not seen"
+    before = found()
+    same, told = look_closer(asked(tiny_network(awake=0.1), "liver"), BODY, maps, before, FINEST)
+    assert same is before and told == "none: what was asked for was not seen"
 
 
 def test_the_belief_says_where_to_look_without_maps(tiny_network: Make) -> None:
-    decided, before = pair(), found()
+    before = found()
     assert before.belief is not None
     before.belief[0, 10:13, 10:13, 10:13] = 0.9
-    after = look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), None, before, FINEST)
+    after, _ = look_closer(asked(tiny_network(awake=0.1), "liver"), BODY, None, before, FINEST)
     change = (after.displacement - before.on(after.grid)).abs().amax(dim=0)
     assert float(change[~far_from(after.grid, 28, 8)].amax()) > 0.05 and not change[far_from(after.grid, 28, 90)].any()
 
 
 def test_voxels_that_are_no_finer_show_nothing_new(tiny_network: Make) -> None:
     # No lattice has voxels below 0.7 of the images' own.
-    decided, before = pair(), found(cube(96, 1.45))
-    maps = maps_of((22, 22, 22))
-    assert look_closer(tiny_network(awake=0.1), decided, BODY, Affine.identity(), ask("liver"), maps, before, FINEST) is before
-    assert decided.decisions["closeup"] == "none: the whole image was shown as finely"
+    before = found(cube(96, 1.45))
+    same, told = look_closer(asked(tiny_network(awake=0.1), "liver"), BODY, maps_of((22, 22, 22)), before, FINEST)
+    assert same is before and told == "none: the whole image was shown as finely"
 
 
 @pytest.mark.parametrize("place", [0, 3, 9, 14, 28])
@@ -124,8 +121,8 @@ def test_a_box_stays_on_the_lattice_wherever_it_lies(tiny_network: Make, place: 
         seen.append(inputs[0].shape[2:])
 
     network.register_forward_pre_hook(lattice_is)
-    decided, before = pair(), found()
-    after = look_closer(network, decided, BODY, Affine.identity(), ask("liver"), maps_of((place, place, 31 - place)), before, finest)
+    before = found()
+    after, _ = look_closer(asked(network, "liver"), BODY, maps_of((place, place, 31 - place)), before, finest)
     # A network that does nothing leaves what it is given, on a finer grid.
     assert torch.allclose(after.displacement, displacement_on(before.displacement, HALF, after.grid), atol=1e-4)
     assert all(n % network.settings.divisor == 0 for n in seen[0]) and len(seen) == 1

@@ -17,7 +17,7 @@ from unireg_cli.model.network import Ask, Network
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box
 from unireg_cli.registration.pipeline import finish_field, register_images
-from unireg_cli.registration.prediction import Prediction, as_ask, displacement_on, gains_from_bfloat16, predict, settling
+from unireg_cli.registration.prediction import Prediction, Question, as_ask, displacement_on, gains_from_bfloat16, predict, settling
 from unireg_cli.registration.refinement import plan_levels, refine
 from unireg_cli.registration.settings import Settings
 from unireg_cli.similarity.measure import measure
@@ -51,7 +51,7 @@ def box(grid: Grid) -> Box:
 
 
 def predicted(network: Network, fixed: View, moving: View, body: Box | None = None, voxels: int = 20_000) -> Prediction:
-    return predict(network, fixed, moving, body or box(fixed.grid), Affine.identity(), ask(), ((voxels, 1),))
+    return predict(Question(network, fixed, moving, Affine.identity(), ask()), body or box(fixed.grid), ((voxels, 1),))
 
 
 @pytest.mark.parametrize("tiles", [True, False])
@@ -157,8 +157,8 @@ def test_the_affine_is_seen_through(tiny_network: Make) -> None:
     fixed, here = view(show(organs(24), grid)), show(organs(24, seed=1), grid)
     there = Grid.from_matrix(grid.size, affine.matrix @ grid.lps_from_index)
     network = tiny_network(awake=0.1)
-    plain = predict(network, fixed, view(here), box(grid), Affine.identity(), ask(), ((20_000, 1),))
-    turned = predict(network, fixed, view(Image(here.voxels, there, "moving")), box(grid), affine, ask(), ((20_000, 1),))
+    plain = predict(Question(network, fixed, view(here), Affine.identity(), ask()), box(grid), ((20_000, 1),))
+    turned = predict(Question(network, fixed, view(Image(here.voxels, there, "moving")), affine, ask()), box(grid), ((20_000, 1),))
     assert torch.allclose(plain.displacement, turned.displacement, rtol=0, atol=1e-3)
 
 
@@ -166,15 +166,15 @@ def test_the_order_of_the_images_does_not_matter(tiny_network: Make, monkeypatch
     grid = cube(24, 2.0)
     fixed, moving = view(show(organs(24), grid)), view(show(organs(24, seed=1), grid))
     network, plan = tiny_network(awake=0.1), ((5_000, 1), (20_000, 1))
-    there = predict(network, fixed, moving, box(grid), Affine.identity(), ask(), plan)
-    back = predict(network, moving, fixed, box(grid), Affine.identity(), ask(), plan)
+    there = predict(Question(network, fixed, moving, Affine.identity(), ask()), box(grid), plan)
+    back = predict(Question(network, moving, fixed, Affine.identity(), ask()), box(grid), plan)
     assert there.inverse is not None and back.inverse is not None
     assert float(there.displacement.abs().max()) > 0.2
     assert torch.allclose(there.inverse, back.displacement, rtol=0, atol=1e-4)
     assert torch.allclose(back.inverse, there.displacement, rtol=0, atol=1e-4)
     # A pass one way alone is not like this, and finds no inverse.
     monkeypatch.setattr("unireg_cli.registration.prediction._BOTH_WAYS", 10_000)
-    alone = predict(network, fixed, moving, box(grid), Affine.identity(), ask(), plan)
+    alone = predict(Question(network, fixed, moving, Affine.identity(), ask()), box(grid), plan)
     assert alone.inverse is None
     assert not torch.allclose(alone.displacement, there.displacement, rtol=0, atol=1e-2)
 
@@ -182,7 +182,7 @@ def test_the_order_of_the_images_does_not_matter(tiny_network: Make, monkeypatch
 def test_beliefs_are_handed_back_for_named_structures(tiny_network: Make) -> None:
     grid = cube(16, 3.0)
     scene = view(show(organs(24), grid))
-    found = predict(tiny_network(), scene, scene, box(grid), Affine.identity(), ask("liver"), ((4_000, 1),))
+    found = predict(Question(tiny_network(), scene, scene, Affine.identity(), ask("liver")), box(grid), ((4_000, 1),))
     assert found.belief is not None and found.belief.shape == (2, *found.grid.shape)
     assert float(found.belief.min()) > 0 and float(found.belief.max()) < 1
 
@@ -319,8 +319,8 @@ def test_a_start_on_the_first_lattice_is_passed_on_it(tiny_network: Make) -> Non
     image, other = (view(show(organs(32, seed=seed), cube(32, 2.0))) for seed in (0, 1))
     network, asked = tiny_network(awake=0.3), as_ask(Condition(vocabulary().everything()), vocabulary())
     box = ((0, 0, 0), (31, 31, 31))
-    lattice = predict(network, image, other, box, Affine.identity(), asked, ((20_000, 1),)).lattice
+    lattice = predict(Question(network, image, other, Affine.identity(), asked), box, ((20_000, 1),)).lattice
     nothing = torch.zeros(3, *lattice.shape)
     start = Prediction(nothing, nothing, lattice, lattice, None)
-    found = predict(network, image, other, box, Affine.identity(), asked, ((20_000, 1),), start)
+    found = predict(Question(network, image, other, Affine.identity(), asked), box, ((20_000, 1),), start)
     assert found.displacement.abs().max() > 0.01

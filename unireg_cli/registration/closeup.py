@@ -8,11 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unireg_cli.model.network import Ask, Network
 from unireg_cli.registration.maps import StructureMaps
 from unireg_cli.registration.network_grid import Box, body_box, network_grid, reach
-from unireg_cli.registration.prediction import Prediction, look
-from unireg_cli.registration.preparation import Prepared
+from unireg_cli.registration.prediction import Prediction, Question, look
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw_channels
 
@@ -31,50 +29,41 @@ _SHARE, _LEAST = 0.5, 0.1
 
 
 def look_closer(
-    network: Network,
-    pair: Prepared,
-    body: Box,
-    affine: Affine,
-    ask: Ask,
-    maps: StructureMaps | None,
-    found: Prediction,
-    finest: int,
-) -> Prediction:
+    question: Question, body: Box, maps: StructureMaps | None, found: Prediction, finest: int
+) -> tuple[Prediction, str | None]:
     """What was ``found``, with one pass more in a box around the structures that were asked for by name, if they are seen anywhere.
 
-    The whole image is not shown as finely for want of time. ``pair.decisions`` says which voxels the box had.
+    The whole image is not shown as finely for want of time.
 
     Args:
-        network: in inference mode, on the images' device.
-        pair: normalised images.
+        question: the pair and the condition.
         body: box of the fixed image's body.
-        affine: fixed -> moving points, LPS mm.
-        ask: the condition.
         maps: say where structures are; where they do not know those that were asked for, the network's belief does.
         found: the passes on the whole image.
         finest: voxels of the finest lattice for a whole pair that the network may be shown, about.
+
+    Returns:
+        What was found, and which voxels the box had, or why there is none; None if no structure was asked for by name.
     """
-    if not len(ask.structures):
-        return found
+    if not len(question.ask.structures):
+        return found, None
     seen = _seen(maps, found)
     if seen is None:
-        pair.decisions["closeup"] = "none: what was asked for was not seen"
-        return found
+        return found, "none: what was asked for was not seen"
     most, voxels = min(_MOST, finest), min(_WHOLE, _BEYOND * finest)
     while True:
-        whole, low, size = _placed(pair, body, voxels, *seen, network.settings.divisor)
+        whole, low, size = _placed(question, body, voxels, *seen)
         if min(found.lattice.spacing) < _FINER * min(whole.spacing):
-            pair.decisions["closeup"] = "none: the whole image was shown as finely"
-            return found
+            return found, "none: the whole image was shown as finely"
         count = math.prod(size)
         if count <= most:
             break
         voxels = voxels * most // count
     lattice = whole.padded([-n for n in low], [a + b - n for a, b, n in zip(low, size, whole.size, strict=True)])
-    pair.decisions["closeup"] = f"{lattice.describe()} around what was asked for"
+    window = _window(lattice, found.displacement.device)
     # The inverse is that of the network's passes, and what was laid together after them is not in it.
-    near = look(lattice, network, pair.fixed, pair.moving, affine, ask, 1, replace(found, inverse=None), _window(lattice, found))
-    return _inserted(near, found, whole.resized([n // 2 for n in whole.size]), low)
+    near = look(lattice, question, 1, replace(found, inverse=None), window)
+    return _inserted(near, found, whole.resized([n // 2 for n in whole.size]), low), f"{lattice.describe()} around what was asked for"
 
 
 def _seen(maps: StructureMaps | None, found: Prediction) -> tuple[Box, Grid] | None:
@@ -88,13 +77,14 @@ def _seen(maps: StructureMaps | None, found: Prediction) -> tuple[Box, Grid] | N
     return None if most < _LEAST else (body_box(likely > _SHARE * most, share=0.0), grid)
 
 
-def _placed(pair: Prepared, body: Box, voxels: int, box: Box, own: Grid, divisor: int) -> tuple[Grid, list[int], list[int]]:
+def _placed(question: Question, body: Box, voxels: int, box: Box, own: Grid) -> tuple[Grid, list[int], list[int]]:
     """A lattice for the whole image with about so many voxels, and first index and size (x, y, z) of a part of it.
 
     The part holds the ``box`` of indices of the grid ``own`` and what is shown around it. All sizes are multiples of the divisor, and the
     part begins at even indices, so that its displacement lies on every second voxel of the whole's.
     """
-    whole = network_grid(pair.fixed.grid, body, pair.moving.grid, voxels)
+    divisor = question.network.settings.divisor
+    whole = network_grid(question.fixed.grid, body, question.moving.grid, voxels)
     whole = whole.padded((0, 0, 0), [-n % divisor for n in whole.size])
     first, last = reach(whole, own, box, Affine.identity())
     low, size = [], []
@@ -108,11 +98,11 @@ def _placed(pair: Prepared, body: Box, voxels: int, box: Box, own: Grid, divisor
     return whole, low, size
 
 
-def _window(lattice: Grid, found: Prediction) -> Tensor:
+def _window(lattice: Grid, device: torch.device) -> Tensor:
     """1 inside and falling to 0 at the edges of a lattice, on every second voxel of it: (D/2, H/2, W/2)."""
-    window = torch.ones((), device=found.displacement.device)
+    window = torch.ones((), device=device)
     for n in lattice.shape:
-        place = torch.arange(n // 2, dtype=torch.float32, device=window.device)
+        place = torch.arange(n // 2, dtype=torch.float32, device=device)
         ramp = (torch.minimum(place, n // 2 - 1 - place) / _AROUND).clamp(max=1)
         window = window[..., None] * ramp
     return window

@@ -14,7 +14,7 @@ from unireg_cli.registration.laying import lay_after, lay_before
 from unireg_cli.registration.map_affine import brought_together
 from unireg_cli.registration.maps import StructureMaps, map_structures
 from unireg_cli.registration.network_grid import body_box, network_grid
-from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, as_ask, predict
+from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, Question, as_ask, predict
 from unireg_cli.registration.schedule import network_smoothness, settling_width
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Guide
@@ -98,10 +98,13 @@ def _predict(
     begun = None if spline is None else Prediction(spline, invert_index(spline), grid, grid, None)
     if maps is not None and leading:
         begun = lay_before(pair, aligned.affine, maps, grid, settings, begun)
-    ask = as_ask(condition, known, device)
-    found = predict(network.to(device), pair.fixed, pair.moving, box, aligned.affine, ask, plan, begun)
+    question = Question(network.to(device), pair.fixed, pair.moving, aligned.affine, as_ask(condition, known, device))
+    found = predict(question, box, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
     found = replace(found, displacement=found.settled(settling_width(settings, steered=steered)))
     if maps is not None:
         found = lay_after(pair, aligned.affine, maps, found, settings)
-    return look_closer(network, pair, box, aligned.affine, ask, maps, found, finest)
+    found, told = look_closer(question, box, maps, found, finest)
+    if told is not None:
+        pair.decisions["closeup"] = told
+    return found

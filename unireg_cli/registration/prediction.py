@@ -67,6 +67,21 @@ class Prediction:
         return gaussian(self.displacement, (width,) * 3)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A pair and what the network is asked about it.
+
+    Masks say where a metric counts; the network has none and is shown all of both normalised images, ``fixed`` and ``moving``. It is in
+    inference mode and on their device. ``affine``: fixed -> moving points, LPS mm; ``ask``: the condition.
+    """
+
+    network: Network
+    fixed: View
+    moving: View
+    affine: Affine
+    ask: Ask
+
+
 def settling(mode: Mode, smoothness: float) -> float:
     """How wide a Gaussian settles a prediction, voxels of its lattice.
 
@@ -109,58 +124,38 @@ def gains_from_bfloat16(device: torch.device) -> bool:
 
 
 def predict(
-    network: Network,
-    fixed: View,
-    moving: View,
-    body: Box,
-    affine: Affine,
-    ask: Ask,
-    plan: Sequence[tuple[int, int]] = PLAN,
-    begun: Prediction | None = None,
+    question: Question, body: Box, plan: Sequence[tuple[int, int]] = PLAN, begun: Prediction | None = None
 ) -> Prediction:
-    """The network on a pair. Masks say where a metric counts; the network has none and is shown all of both images.
+    """The network on a pair, pass by pass.
 
     Args:
-        network: in inference mode, on the images' device.
-        fixed: normalised fixed image.
-        moving: normalised moving image.
+        question: the pair and the condition.
         body: box of the fixed image's body, see :func:`body_box`.
-        affine: fixed -> moving points, LPS mm.
-        ask: the condition.
         plan: most voxels of a lattice, about, and passes on it, coarse first.
         begun: what is known before the first pass, with its inverse.
     """
     found, shown = begun, None
     for voxels, passes in plan:
-        grid = network_grid(fixed.grid, body, moving.grid, voxels)
-        lattice = grid.padded((0, 0, 0), [-n % network.settings.divisor for n in grid.size])
+        grid = network_grid(question.fixed.grid, body, question.moving.grid, voxels)
+        lattice = grid.padded((0, 0, 0), [-n % question.network.settings.divisor for n in grid.size])
         if lattice == shown:
             # A small image has no more to show than on the lattice before.
             continue
         shown = lattice
-        found = look(lattice, network, fixed, moving, affine, ask, passes, found)
+        found = look(lattice, question, passes, found)
     assert found is not None  # a plan has at least one lattice
     return found
 
 
-def look(
-    lattice: Grid,
-    network: Network,
-    fixed: View,
-    moving: View,
-    affine: Affine,
-    ask: Ask,
-    passes: int,
-    before: Prediction | None,
-    window: Tensor | None = None,
-) -> Prediction:
+def look(lattice: Grid, question: Question, passes: int, before: Prediction | None, window: Tensor | None = None) -> Prediction:
     """``passes`` on one lattice, from what was found ``before`` on another one; ``window`` as in :func:`repeat`.
 
     A small lattice is passed both ways, unless the inverse of what was found before is not known.
     """
+    network, ask = question.network, question.ask
     half = lattice.resized([n // 2 for n in lattice.size])
-    first, known_first = draw(fixed.values, fixed.grid, lattice, Affine.identity())
-    second, known_second = draw(moving.values, moving.grid, lattice, affine)
+    first, known_first = draw(question.fixed.values, question.fixed.grid, lattice, Affine.identity())
+    second, known_second = draw(question.moving.values, question.moving.grid, lattice, question.affine)
     images = torch.stack((first, second))[:, None]
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
     both_ways = lattice.voxels <= _BOTH_WAYS and (before is None or before.inverse is not None)
