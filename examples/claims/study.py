@@ -19,7 +19,7 @@ import tables
 import torch
 from tables import SETS, Row
 
-from trainer.config import TrainConfig
+from trainer.config import Source, TrainConfig
 from trainer.config_file import read_config
 from trainer.journal import TUNE
 from trainer.run import CHECKPOINT, run
@@ -33,16 +33,21 @@ SINGLE_STEPS, LEAST_STEPS, QUIET_SHARE = 3000, 1000, 0.2
 # Steps between two looks at whether a run of one set may end; reading the data again costs some seconds.
 _PART = 500
 _CLOCK = "cpu.json"
+_TORSOS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One training run: the sets it learns from, by the name of the run, and the file that it takes everything else from."""
+    """One training run: the sets it learns from, by the name of the run, and the file that it takes everything else from.
+
+    ``stand_in``: a set that made-up torsos take the place of, none if empty.
+    """
 
     name: str
     sets: tuple[str, ...]
     seed: int
     config: Path
+    stand_in: str = ""
 
     @property
     def single(self) -> bool:
@@ -73,15 +78,19 @@ def seeing() -> Study:
     return Study("seeing", SETS, 0, UNSEEN_CONFIG)
 
 
-def seeing_without(name: str) -> Study:
-    """All sets but one, with a segmenter."""
-    return Study(f"seeing-without-{name}", tuple(other for other in SETS if other != name), 0, UNSEEN_CONFIG)
+def seeing_without(name: str, *, torsos: bool = False) -> Study:
+    """All sets but one, with a segmenter; made-up ``torsos`` instead of it, if asked for."""
+    others = tuple(other for other in SETS if other != name)
+    return Study(f"seeing-without-{name}", others, 0, UNSEEN_CONFIG, name if torsos else "")
 
 
 def config_of(study: Study, base: TrainConfig, data: Path, cache: Path, runs: Path) -> TrainConfig:
     """The study's own config: the base with other sources, seed and folders."""
     known = {Path(source.path).parent.name: source for source in base.sources}
     sources = tuple(replace(known[name], path=str(data / name / "dataset.json")) for name in study.sets)
+    if study.stand_in:
+        instead = known[study.stand_in]
+        sources += (Source(phantoms=("torso",), phantom_scans=_TORSOS, weight=instead.weight, voxels=instead.voxels, partners=2),)
     return replace(base, sources=sources, seed=study.seed, cache=str(cache), output=str(study.folder(runs)))
 
 

@@ -55,11 +55,19 @@ def test_five_pairs_are_ten_scans_with_their_labels(tmp_path: Path) -> None:
     assert listed.files[listed.pairs[0][0]] == str(tmp_path / "labels/0.nii.gz")
 
 
-def test_torso_run_is_the_study_on_phantoms_alone(tmp_path: Path) -> None:
-    base = read_config(gap.study.CONFIG)
-    config = gap.torso_config(base, gap.lattices("abdomen_ct", "abdomen_ct"), tmp_path, tmp_path / "out")
-    (source,) = config.sources
-    assert source.phantoms == ("torso",) and source.voxels == gap.lattices("abdomen_ct", "abdomen_ct") and config.losses == base.losses
+@pytest.mark.parametrize("left_out", gap.SETS)
+def test_start_is_the_joint_run_without_the_set_and_torsos_stand_in_for_ct(left_out: str, tmp_path: Path) -> None:
+    base, study = read_config(gap.study.UNSEEN_CONFIG), gap.study
+    joint, start = (study.config_of(run, base, tmp_path, tmp_path, tmp_path) for run in (study.seeing(), gap.start_run(left_out)))
+    theirs = [source for source in joint.sources if Path(source.path).parent.name != left_out]
+    assert start.sources[:4] == tuple(theirs) and len(theirs) == 4
+    assert start.steps == joint.steps and start.losses == joint.losses and start.optimiser == joint.optimiser
+    instead = start.sources[4:]
+    assert [source.phantoms for source in instead] == [("torso",)] * (left_out == "abdomen_ct")
+    assert all(source.voxels == gap.lattices(left_out) for source in instead)
+
+
+def test_wrong_sets_and_no_rows_are_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         gap.main(["--only", "brain_mr"])
     assert gap.main(["--results", str(tmp_path / "none.csv")]) == 1
