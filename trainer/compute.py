@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -14,6 +14,10 @@ from unireg_cli.registration.prediction import gains_from_bfloat16
 
 T = TypeVar("T")
 
+# Where a lattice is two voxels deep, as a network's coarsest one is of an image of two divisors, torch 2.13's bfloat16 convolutions on CPUs
+# with instructions for them give weights any gradient, now and then an infinite one; where it is one deep, they give any value.
+_THIN = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Compute:
@@ -22,9 +26,10 @@ class Compute:
     device: torch.device
     reduced: bool = False
 
-    def autocast(self) -> torch.autocast:
-        """The context of a forward pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced)
+    def autocast(self, images: Sequence[Tensor], divisor: int) -> torch.autocast:
+        """The context of a forward pass of a network with this ``divisor`` on ``images`` (..., D, H, W); float32 on CPUs if one is thin."""
+        sound = self.device.type != "cpu" or all(min(image.shape[-3:]) > _THIN * divisor for image in images)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced and sound)
 
     def moved(self, value: T) -> T:
         """A dataclass, or a tuple, with all tensors in it on the device; what needs no move is not copied."""

@@ -48,7 +48,7 @@ def learn(state: State, lesson: Lesson, task: Task, gallery: Gallery, compute: C
         asked = task.draw_request(drawn, lesson.labels, again, generator)
     example, request = compute.moved(drawn), compute.moved(asked)
     losses = _losses(drawn, config.losses)
-    with compute.autocast():
+    with compute.autocast(example.lattices, config.network.divisor):
         loss, _ = measure_loss(state.network, example, request, losses, lesson.pool.source, config.asking, generator)
     if task.taught:
         found = segmentation(state.network, lesson.pairs.labelled_scans(), config, task.known, gallery, compute, generator)

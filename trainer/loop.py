@@ -114,7 +114,7 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
             drawn = draw_example(pools[place], config, gallery, config.network.divisor, generator)
             asked = draw_request(drawn, config.asking, config.passes, vocabulary(), generator)
             example, request = compute.moved(drawn), compute.moved(asked)
-            with compute.autocast():
+            with compute.autocast(example.lattices, config.network.divisor):
                 loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
         if "segmentation" in config.learns and not pools[place].learn.painted:
             found = segmentation(state.network, pools[place].learn, config, vocabulary(), gallery, compute, generator)
@@ -137,7 +137,7 @@ def segmentation(
     assert network.segmenter is not None  # the config was checked
     sight = compute.moved(draw_sight(data, config.segmenting, config.augmentation, gallery, config.network.divisor, generator))
     classes = classes_of(data, config.network.segmented, known)
-    with compute.autocast():
+    with compute.autocast((sight.image,), config.network.divisor):
         return segmentation_loss(network.segmenter, sight, classes, config.segmenting.strangers, generator)
 
 

@@ -224,8 +224,7 @@ class _Run:
             self._flush()
         state = self.state
         if self.team.first:
-            with self.compute.autocast():
-                results = tune(state, self.pools, self.config, self.gallery, lambda: self.stop.number != 0)
+            results = tune(state, self.pools, self.config, self.gallery, lambda: self.stop.number != 0)
             if results is None:
                 return
             if results:

@@ -84,6 +84,11 @@ class Example:
     size: tuple[int, int, int]
     spacing: float
 
+    @property
+    def lattices(self) -> tuple[Tensor, ...]:
+        """The images on every lattice that the network is shown."""
+        return tuple(shown.images for shown in (*self.before, self.shown))
+
 
 def nearest(labels: Tensor, index: Tensor) -> Tensor:
     """Labels (D, H, W) at continuous voxel indices (..., 3), x, y, z; 0 outside."""

@@ -123,6 +123,14 @@ def gains_from_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(supported() for supported in known if supported is not None)
 
 
+def rounds(lattice: Grid, network: Network, device: torch.device) -> bool:
+    """Whether the network's convolutions on a lattice are done in bfloat16.
+
+    Where its coarsest level is one voxel thin, torch 2.13's on CPUs with instructions for it now and then give NaN or any other number.
+    """
+    return gains_from_bfloat16(device) and min(lattice.size) > network.settings.divisor
+
+
 def predict(
     question: Question, body: Box, plan: Sequence[tuple[int, int]] = PLAN, begun: Prediction | None = None
 ) -> Prediction:
@@ -160,9 +168,7 @@ def look(lattice: Grid, question: Question, passes: int, before: Prediction | No
     known = torch.nn.functional.avg_pool3d(torch.stack((known_first, known_second))[:, None], 2)
     both_ways = lattice.voxels <= _BOTH_WAYS and (before is None or before.inverse is not None)
     start = None if before is None else before.start(half, inverse=both_ways)
-    # Where the coarsest level is one voxel thin, torch 2.13's bfloat16 convolutions on CPUs with AMX now and then give NaN.
-    rounded = gains_from_bfloat16(images.device) and min(lattice.size) > network.settings.divisor
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=rounded):
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=rounds(lattice, network, images.device)):
         there = repeat(network, images, known, ask, passes, inverse=both_ways, start=start, window=window)
         displacement, inverse = there.displacement, there.inverse
         if both_ways:

@@ -12,7 +12,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.model.segmenter import Segmenter
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box, network_grid, reach
-from unireg_cli.registration.prediction import gains_from_bfloat16
+from unireg_cli.registration.prediction import rounds
 from unireg_cli.spatial import Affine, Grid
 from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.sampling import index_lattice
@@ -48,7 +48,7 @@ def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
     half = lattice.resized([n // 2 for n in lattice.size])
     values, inside = draw(view.values, view.grid, lattice, Affine.identity())
     known = torch.nn.functional.avg_pool3d(inside[None, None], 2)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=gains_from_bfloat16(device)):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=rounds(lattice, network, device)):
         features = segmenter(values[None, None], known).float()
     thin = (slice(None, None, _STRIDE),) * 3
     everything = torch.arange(len(segmenter.bias), device=device)
