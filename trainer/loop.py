@@ -179,7 +179,8 @@ def tune(
 ) -> dict[str, TuneResult] | None:
     """The averaged weights on the tune split of every source that has one, on the CPU; None if ``stopped`` in between.
 
-    What was seen of the segmenter decides how far each of its structures is relied on.
+    What was seen of the segmenter decides how far each of its structures is relied on; those that none of these scans shows stay as they
+    were, in a new segmenter not relied on.
     """
     network = Network(state.network.settings)
     network.load_state_dict(state.average)

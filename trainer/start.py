@@ -104,7 +104,7 @@ def as_segmenter(tensors: Mapping[str, Tensor], segmented: Sequence[int]) -> dic
     encoder = {f"{SEGMENTER}{name}": tensors[name] for name in own}
     rows = torch.tensor(segmented)
     queries, bias = torch.cat((tensors["finder.fine"][rows], tensors["finder.context"][rows]), dim=1), tensors["finder.bias"][rows]
-    return {**encoder, "segmenter.queries": queries, "segmenter.bias": bias, "segmenter.trust": torch.ones_like(bias)}
+    return {**encoder, "segmenter.queries": queries, "segmenter.bias": bias, "segmenter.trust": torch.zeros_like(bias)}
 
 
 def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mapping[str, Tensor], now: Sequence[int]) -> dict[str, Tensor]:
@@ -112,8 +112,7 @@ def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mappi
     rows = torch.tensor([now.index(id) for id in before])
     found = dict(tensors)
     for name in ("segmenter.queries", "segmenter.bias", "segmenter.trust"):
-        blank = torch.zeros_like(fresh[name]) if name == "segmenter.trust" else fresh[name].clone()
-        found[name] = blank.index_copy(0, rows, tensors[name].to(blank))
+        found[name] = fresh[name].index_copy(0, rows, tensors[name].to(fresh[name]))
     return found
 
 

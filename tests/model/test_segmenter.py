@@ -40,6 +40,11 @@ def test_logits_by_hand() -> None:
         assert torch.allclose(found[0, channel, 1, 2, 3], expected, atol=1e-6)
 
 
+def test_what_was_never_looked_for_is_not_relied_on() -> None:
+    # A list of labels may name what no scan shows: nothing would ever be seen of it, and it would be relied on like the surest.
+    assert Segmenter(SETTINGS).trust.tolist() == [0, 0, 0]
+
+
 def test_a_network_has_one_only_where_it_was_taught_something() -> None:
     assert Network(replace(SETTINGS, segmented=())).segmenter is None
     network = Network(SETTINGS)

@@ -24,13 +24,15 @@ SMALL = NetworkSettings(
 
 
 def base_weights(path: Path, settings: NetworkSettings = SMALL, *, seed: int = 0, **changes: Any) -> WeightsFile:
-    """Weights whose network moves things a little and minds its condition."""
+    """Weights whose network moves things a little and minds its condition, and whose segmenter is relied on."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         network = Network(settings)
         network.conditions.anatomy.normal_(0, 0.5)
         for level in network.levels:
             level.head.controller.weight.normal_(0, 0.02)  # type: ignore[union-attr]
+        if network.segmenter is not None:
+            network.segmenter.trust.fill_(1.0)
     config = {
         "name": path.stem,
         "network": settings_as_json(settings),

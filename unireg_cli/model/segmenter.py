@@ -15,7 +15,7 @@ class Segmenter(nn.Module):
 
     It looks at one image at a time, on a lattice whose axes run about towards L, A and S (see ``Grid.upright``), so that left and
     right can be told apart whatever way an image is stored. ``trust`` (K,) says how far each structure may be relied on, 0 to 1: what it
-    weighs where a registration is steered, by how well it was found in people who were not learned from.
+    weighs where a registration is steered, by how well it was found in people who were not learned from; 0 before it was looked for.
     """
 
     trust: Tensor
@@ -28,7 +28,7 @@ class Segmenter(nn.Module):
         self.queries = nn.Parameter(torch.randn(len(settings.segmented), fine + context) * 0.02)
         # Most voxels belong to any one structure with a probability of a few percent.
         self.bias = nn.Parameter(torch.full((len(settings.segmented),), -3.0))
-        self.register_buffer("trust", torch.ones(len(settings.segmented)))
+        self.register_buffer("trust", torch.zeros(len(settings.segmented)))
 
     def forward(self, images: Tensor, known: Tensor) -> Tensor:
         """Features (N, C, D/2, H/2, W/2) of images (N, 1, D, H, W) as the encoder takes them, from which structures are read."""
