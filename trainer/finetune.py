@@ -222,8 +222,7 @@ class _Run:
         else:
             # The last look is part of the time.
             spent, end = (self._seconds() + self.longest_look) / (options.budget or 1), "the time is over"
-        looks = len(course.looks) - 1
-        quiet = looks - course.kept
+        looks, quiet = len(course.looks) - 1, course.quiet
         # Looks come at even distances: of what was spent, these have quiet / looks.
         if quiet >= _PATIENCE and spent * quiet >= _QUIET_SHARE * looks:
             return f"nothing better in {quiet} looks"

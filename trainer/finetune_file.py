@@ -41,6 +41,15 @@ class Course:
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def quiet(self) -> int:
+        """Looks since the best of those after the first step, whether or not it beats what there was before.
+
+        Adapting often begins rougher than the base and comes round: as long as it goes on rising it is not over.
+        """
+        scores = [look.score for look in self.looks[1:]]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
     def add(self, look: Look) -> bool:
         """Note a look; True if it is the best so far, and its tensors are kept."""
         self.looks.append(look)

@@ -182,7 +182,9 @@ def test_at_a_finer_scale_the_step_is_as_long_in_millimetres() -> None:
 
 
 @pytest.mark.parametrize("effort", [Effort.FAST, Effort.DEFAULT])
-def test_a_registration_uses_what_the_network_recognises_and_says_so(tiny_network: Callable[..., Network], effort: Effort) -> None:
+def test_a_registration_uses_what_the_network_recognises_and_says_so(
+    tiny_network: Callable[..., Network], effort: Effort, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = tiny_network(still=True)
     liver, spleen = (id for id in map(vocabulary().structure_id, ("liver", "spleen")) if id is not None)
     known.segmenter = ByBrightness((0.5, 1.0))  # type: ignore[assignment]
@@ -201,6 +203,16 @@ def test_a_registration_uses_what_the_network_recognises_and_says_so(tiny_networ
         moved = resample(pair[1].voxels, GRID, GRID, found.forward, Interpolation.NEAREST)
         both = [(moved == level, pair[0].voxels == level) for level in np.float32([0.4, 0.8])]
         return float(np.mean([2 * (one & other).sum() / (one.sum() + other.sum()) for one, other in both]))
+
+    if effort is Effort.DEFAULT:
+        # A network whose prediction does not help is not believed about structures either.
+        monkeypatch.setattr("unireg_cli.registration.judging._LEAST_GAIN", 2.0)
+        known.segmenter = ByBrightness((0.5, 1.0))  # type: ignore[assignment]
+        left_out, engine = (register_images(*pair, settings, network=one) for one in (known, None))
+        assert left_out.field is not None and engine.field is not None
+        assert np.array_equal(left_out.affine.matrix, engine.affine.matrix)
+        assert np.array_equal(left_out.field.vectors_mm, engine.field.vectors_mm)
+        assert left_out.decisions["structures"].endswith("(not used)") and "affine" not in left_out.decisions
 
     # Images without noise need no maps to be refined; the network alone is better with them.
     assert overlap(with_maps) > 0.8 and (effort is Effort.DEFAULT or overlap(with_maps) > overlap(without) + 0.01)

@@ -188,6 +188,16 @@ def test_a_run_that_may_be_long_is_given_time(organs: Path, tmp_path: Path, base
     assert (outcome.after.step, outcome.step) == (9, 22)
 
 
+def test_a_run_that_rises_from_below_the_base_is_given_time(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rising = [0.3 + 0.01 * k for k in range(25)]
+    scripted(monkeypatch, [0.5, *rising, *([0.4] * 20)], [])
+    outcome = finetune(options(listed(organs, "rising", (0, 1, 2)), tmp_path, base, steps=45, look_every=1))
+    # 21 looks are below the base, 47 % of the steps. The 25th is the best, and what follows is quiet for 30 % of them, 13.5 steps.
+    assert (outcome.after.step, outcome.step) == (25, 39)
+
+
 def test_time_ends_a_run_after_a_last_look(organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.5] * 3)
     run = options(listed(organs, "time", (0, 1)), tmp_path, base, steps=None, minutes=1e-6)

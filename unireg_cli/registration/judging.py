@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.alignment import coarser
 from unireg_cli.registration.prediction import Prediction, displacement_on
 from unireg_cli.registration.preparation import Prepared
@@ -48,15 +49,17 @@ def likeness(pair: Prepared, affine: Affine, prediction: Prediction | None = Non
     return Scene(pair.fixed, pair.moving, affine, grid, pair.measure).value(nothing if prediction is None else prediction.on(grid))
 
 
-def prediction_helps(prediction: Prediction, pair: Prepared, affine: Affine) -> bool:
-    """Whether the images are so much more alike than under the affine alone that a refinement should start from the prediction."""
-    grid = coarser(pair.fixed.grid, JUDGE_VOXELS)
-    scene = Scene(pair.fixed, pair.moving, affine, grid, pair.measure)
-    found = displacement_on(prediction.displacement, prediction.grid, grid)
-    before, after = scene.value(torch.zeros_like(found)), scene.value(found)
+def prediction_helps(prediction: Prediction, aligned: Aligned, affine: Affine) -> bool:
+    """Whether the images are so much more alike than under the ``affine`` alone that a refinement should start from the prediction.
+
+    The prediction is from the affine of ``aligned``, which structure maps may have made another one.
+    """
+    pair = aligned.pair
+    before, after = likeness(pair, affine, voxels=JUDGE_VOXELS), likeness(pair, aligned.affine, prediction, JUDGE_VOXELS)
     words = f"{before:.3f} after the affine, {after:.3f} after the network"
     helps = after - before >= _LEAST_GAIN
-    pair.decisions["prediction"] = f"{'taken' if helps else 'left out, the refinement starts from the affine'} (similarity {words})"
+    told = "taken" if helps else "left out, the refinement starts from the affine"
+    pair.decisions["prediction"] = f"{told} (similarity {words})"
     return helps
 
 
