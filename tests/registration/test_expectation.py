@@ -25,7 +25,7 @@ from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Steering, make_guide
 from unireg_cli.spatial import Affine, Chain, Image
 from unireg_cli.spatial.sampling import sample_index
-from unireg_cli.types import Effort
+from unireg_cli.types import Effort, Mode
 
 SETTINGS = Settings(effort=Effort.DEFAULT)
 HERE, THERE = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((-4.0, 4.0, 0.0), 12.0, 0.4)
@@ -96,3 +96,19 @@ def test_maps_that_make_the_images_less_alike_are_not_used(
     found = expect(network, aligned(image, image), None, SETTINGS)
     assert found.maps is None and np.allclose(found.aligned.affine.matrix, np.eye(4)) and not found.prediction.displacement.any()
     assert "not used: similarity" in found.aligned.pair.decisions["structures"]
+
+
+@pytest.mark.parametrize(("least", "asked_again"), [(-1.0, False), (2.0, True)])
+def test_maps_that_hardly_help_are_held_against_the_network_alone(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, least: float, asked_again: bool
+) -> None:
+    network = tiny_network(still=True)
+    network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
+    network.settings = replace(network.settings, segmented=(0,))
+    pair = [Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)]
+    monkeypatch.setattr("unireg_cli.registration.expectation._DOUBTED", dict.fromkeys(Mode, least))
+    found = expect(network, aligned(*pair), None, SETTINGS)
+    # A network that moves nothing is worse without the maps, which bring the balls together.
+    words = found.aligned.pair.decisions["structures"]
+    assert found.maps is not None and "not used" not in words
+    assert ("with their maps" in words) is asked_again
