@@ -25,7 +25,7 @@ from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Steering, make_guide
 from unireg_cli.spatial import Affine, Chain, Image
 from unireg_cli.spatial.sampling import sample_index
-from unireg_cli.types import Effort, Mode
+from unireg_cli.types import Effort
 
 SETTINGS = Settings(effort=Effort.DEFAULT)
 HERE, THERE = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((-4.0, 4.0, 0.0), 12.0, 0.4)
@@ -106,7 +106,8 @@ def test_maps_that_hardly_help_are_held_against_the_network_alone(
     network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
     network.settings = replace(network.settings, segmented=(0,))
     pair = [Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)]
-    monkeypatch.setattr("unireg_cli.registration.expectation._DOUBTED", dict.fromkeys(Mode, least))
+    for name in ("_DOUBTED_ALONE", "_DOUBTED_REFINED"):
+        monkeypatch.setattr(f"unireg_cli.registration.expectation.{name}", least)
     found = expect(network, aligned(*pair), None, SETTINGS)
     # A network that moves nothing is worse without the maps, which bring the balls together.
     words = found.aligned.pair.decisions["structures"]

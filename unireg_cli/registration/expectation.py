@@ -15,7 +15,7 @@ from unireg_cli.registration.map_affine import brought_together
 from unireg_cli.registration.maps import StructureMaps, map_structures
 from unireg_cli.registration.network_grid import body_box, network_grid
 from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, Question, as_ask, predict
-from unireg_cli.registration.schedule import network_smoothness, settling_width
+from unireg_cli.registration.schedule import network_alone, network_smoothness, settling_width
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Guide
 from unireg_cli.spatial.inverse import invert_index
@@ -25,10 +25,11 @@ from unireg_cli.types import Mode
 # structures no segmenter was taught, had landmarks with 1 mm of noise 0.93 and 0.84 times as far off with them as without, and then all
 # else 0.6 and 0.8 mm further off.
 _MUCH_CLOSER = 0.7
-# Maps that raise the similarity by less than this over that under the images' own affine are doubted. Two people of sets that were learned
-# from gain 0.06 and more by maps and network (tune pairs); of a set that training had not seen, maps that gained 0.01 turned affines so
-# far that Dice fell from 0.63 to 0.16. Hearts gain 0.03 to 0.1, and lose much without maps.
-_DOUBTED = {Mode.INTER: 0.03, Mode.INTRA: 0.0}
+# Maps of two people that raise the similarity by less than this over that under the images' own affine are doubted: by the network alone,
+# and by a prediction that is smoother because a refinement follows. On tune pairs of a set that training had not seen they gained 0.029 and
+# 0.013 at most, and could turn affines so far that Dice fell from 0.63 to 0.16; of sets that were learned from, 0.11 and 0.06 at least. No
+# more than that: who doubts right maps loses as much, for images are often more alike without them. Hearts of one person lose most.
+_DOUBTED_ALONE, _DOUBTED_REFINED = 0.03, 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,8 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
         return found
     before, after = likeness(aligned.pair, aligned.affine), likeness(aligned.pair, mapped.affine, found.prediction)
     judges = guide is not None and guide.landmarks is not None
-    if after > before + _DOUBTED[settings.mode] and not judges:
+    least = 0.0 if settings.mode is Mode.INTRA else _DOUBTED_ALONE if network_alone(settings) else _DOUBTED_REFINED
+    if after > before + least and not judges:
         return found
     plain = aligned.undecided()
     other = Expectation(plain, _predict(network, plain, None, guide, settings, finest), None)
