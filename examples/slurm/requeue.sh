@@ -14,12 +14,14 @@ threads="$((cores > processes ? cores / processes : 1))"
 # USR1 to this shell becomes TERM for the command (srun gives it to every task), on which unireg train ends its step and writes a
 # checkpoint. Then the job is requeued, and starts again with --resume from that checkpoint. Returns the command's exit code.
 run_requeued() {
-    local asked=0 heard step code
+    local asked=0 early heard step="" code
     # Once: torchrun takes a second signal for impatience.
-    trap 'asked=$((asked + 1)); [ "$asked" -gt 1 ] || kill -TERM "$step"' USR1
+    trap 'asked=$((asked + 1)); [ "$asked" -gt 1 ] || [ -z "$step" ] || kill -TERM "$step"' USR1
     # In the background, because bash answers no signal while it waits for a command in the foreground.
     "$@" &
-    step=$!
+    # One command: no trap runs between the two. A signal that came before could not be passed on yet.
+    step=$! early=$asked
+    [ "$early" -eq 0 ] || kill -TERM "$step"
     while :; do
         heard=$asked code=0
         wait "$step" || code=$?

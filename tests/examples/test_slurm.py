@@ -152,6 +152,14 @@ def test_signal_is_passed_on_once_and_waited_for(tmp_path: Path, cluster: dict[s
     assert (tmp_path / "requeued").exists() == requeued
 
 
+def test_signal_before_the_step_has_a_number_is_not_lost(tmp_path: Path, cluster: dict[str, str]) -> None:
+    at_once = 'trap() { builtin trap "$@"; [ "$1" = - ] || kill -USR1 $$; }'
+    job = sourced(tmp_path, cluster, f"{at_once}\nrun_requeued sleep 8; echo over")
+    said = job.communicate(timeout=10)[0]
+    assert job.returncode == 0 and said.rstrip().endswith("over") and "back into the queue" in said
+    assert (tmp_path / "requeued").exists()
+
+
 @pytest.mark.parametrize(("cpus", "processes", "threads"), [("32", "4", "8"), ("3", "2", "1"), ("1", "2", "1"), ("", "", "1")])
 def test_cores_are_shared_out(tmp_path: Path, cluster: dict[str, str], cpus: str, processes: str, threads: str) -> None:
     cluster |= {"SLURM_CPUS_PER_TASK": cpus, "UNIREG_PROCESSES": processes}
