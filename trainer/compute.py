@@ -10,13 +10,9 @@ import torch
 from torch import Tensor
 
 from unireg_cli.errors import UsageError
-from unireg_cli.registration.prediction import gains_from_bfloat16
+from unireg_cli.model.rounding import gains_from_bfloat16, is_sound
 
 T = TypeVar("T")
-
-# Where a lattice is two voxels deep, as a network's coarsest one is of an image of two divisors, torch 2.13's bfloat16 convolutions on CPUs
-# with instructions for them give weights any gradient, now and then an infinite one; where it is one deep, they give any value.
-_THIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Compute:
 
     def autocast(self, images: Sequence[Tensor], divisor: int) -> torch.autocast:
         """The context of a forward pass of a network with this ``divisor`` on ``images`` (..., D, H, W); float32 on CPUs if one is thin."""
-        sound = self.device.type != "cpu" or all(min(image.shape[-3:]) > _THIN * divisor for image in images)
+        sound = is_sound(self.device, [image.shape[-3:] for image in images], divisor, taught=True)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced and sound)
 
     def moved(self, value: T) -> T:

@@ -91,7 +91,7 @@ def test_memory(monkeypatch, free, state):
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_bfloat16(monkeypatch, pays):
-    monkeypatch.setattr("unireg_cli.registration.prediction.gains_from_bfloat16", lambda _device: pays)
+    monkeypatch.setattr("unireg_cli.model.rounding.gains_from_bfloat16", lambda _device: pays)
     found = checkup.check_bfloat16("cpu")
     assert found.facts == {"pays": pays} and ("does not pay" in found.text) is not pays
 

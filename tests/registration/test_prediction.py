@@ -17,7 +17,7 @@ from unireg_cli.model.network import Ask, Network
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box
 from unireg_cli.registration.pipeline import finish_field, register_images
-from unireg_cli.registration.prediction import Prediction, Question, as_ask, displacement_on, gains_from_bfloat16, predict, settling
+from unireg_cli.registration.prediction import Prediction, Question, as_ask, displacement_on, predict, settling
 from unireg_cli.registration.refinement import plan_levels, refine
 from unireg_cli.registration.settings import Settings
 from unireg_cli.similarity.measure import measure
@@ -52,20 +52,6 @@ def box(grid: Grid) -> Box:
 
 def predicted(network: Network, fixed: View, moving: View, body: Box | None = None, voxels: int = 20_000) -> Prediction:
     return predict(Question(network, fixed, moving, Affine.identity(), ask()), body or box(fixed.grid), ((voxels, 1),))
-
-
-@pytest.mark.parametrize("tiles", [True, False])
-@pytest.mark.parametrize("products", [True, False])
-def test_bfloat16_pays_where_the_processor_knows_it(monkeypatch: pytest.MonkeyPatch, tiles: bool, products: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: products, raising=False)
-    assert gains_from_bfloat16(torch.device("cpu")) is (tiles or products)
-
-
-def test_bfloat16_stays_off_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert gains_from_bfloat16(torch.device("cpu")) is False
 
 
 class TestAsking:

@@ -170,8 +170,8 @@ def check_weights(asked: str | None) -> Check:
 
 def check_bfloat16(asked: str) -> Check:
     """Whether the network runs in bfloat16 here."""
+    from unireg_cli.model.rounding import gains_from_bfloat16
     from unireg_cli.registration.device import choose_device
-    from unireg_cli.registration.prediction import gains_from_bfloat16
 
     device, _ = choose_device(asked)
     pays = gains_from_bfloat16(device)

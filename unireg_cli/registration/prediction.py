@@ -13,6 +13,7 @@ from unireg_cli.model.anatomy import Vocabulary
 from unireg_cli.model.condition import Condition, encode
 from unireg_cli.model.network import Ask, Network
 from unireg_cli.model.passes import Moved, repeat
+from unireg_cli.model.rounding import gains_from_bfloat16, is_sound
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box, network_grid
 from unireg_cli.spatial import Affine, Grid
@@ -114,21 +115,9 @@ def as_ask(condition: Condition, known: Vocabulary, device: torch.device | str =
     )
 
 
-def gains_from_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster: on CUDA, and on CPUs with instructions for it (AVX-512 BF16, AMX); others imitate it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # Private names of torch, so that a version without them falls back to float32.
-    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return device.type == "cpu" and any(supported() for supported in known if supported is not None)
-
-
 def rounds(lattice: Grid, network: Network, device: torch.device) -> bool:
-    """Whether the network's convolutions on a lattice are done in bfloat16.
-
-    Where its coarsest level is one voxel thin, torch 2.13's on CPUs with instructions for it now and then give NaN or any other number.
-    """
-    return gains_from_bfloat16(device) and min(lattice.size) > network.settings.divisor
+    """Whether the network's convolutions on a lattice are done in bfloat16."""
+    return gains_from_bfloat16(device) and is_sound(device, [lattice.size], network.settings.divisor, taught=False)
 
 
 def predict(
