@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network
+from unireg_cli.registration import judging
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.maps import map_structures
 from unireg_cli.registration.pipeline import register_images
@@ -26,7 +27,7 @@ from unireg_cli.spatial import Affine, Grid, Image
 from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.jacobian import index_determinant
 from unireg_cli.spatial.resample import resample
-from unireg_cli.types import Effort, Interpolation, Start, TransformKind
+from unireg_cli.types import Effort, Interpolation, Mode, Start, TransformKind
 
 
 def middle(part: Tensor, grid: Grid) -> np.ndarray:
@@ -206,7 +207,7 @@ def test_a_registration_uses_what_the_network_recognises_and_says_so(
 
     if effort is Effort.DEFAULT:
         # A network whose prediction does not help is not believed about structures either.
-        monkeypatch.setattr("unireg_cli.registration.judging._LEAST_GAIN", 2.0)
+        monkeypatch.setitem(judging._LEAST_GAIN, Mode.INTER, 2.0)
         known.segmenter = ByBrightness((0.5, 1.0))  # type: ignore[assignment]
         left_out, engine = (register_images(*pair, settings, network=one) for one in (known, None))
         assert left_out.field is not None and engine.field is not None

@@ -14,9 +14,10 @@ from scenes import cube, organs, show, texture, turn
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Ask, Network
+from unireg_cli.registration import judging
 from unireg_cli.registration.alignment import View
 from unireg_cli.registration.network_grid import Box
-from unireg_cli.registration.pipeline import finish_field, register_images
+from unireg_cli.registration.pipeline import align_images, finish_field, register_images
 from unireg_cli.registration.prediction import Prediction, Question, as_ask, displacement_on, predict, settling
 from unireg_cli.registration.refinement import plan_levels, refine
 from unireg_cli.registration.settings import Settings
@@ -216,7 +217,7 @@ class TestPipeline:
         self, tiny_network: Make, pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # An untrained network makes nothing more alike.
-        monkeypatch.setattr("unireg_cli.registration.judging._LEAST_GAIN", -1.0)
+        monkeypatch.setitem(judging._LEAST_GAIN, Mode.INTER, -1.0)
         still, awake = (
             register_images(*pair, Settings(start=Start.HEADER, iterations=0), network=network)
             for network in (tiny_network(still=True), tiny_network(awake=0.05))
@@ -224,6 +225,17 @@ class TestPipeline:
         assert still.field is not None and awake.field is not None
         points = np.stack(np.meshgrid(*[np.linspace(-15.0, 15.0, 7)] * 3), axis=-1).reshape(-1, 3)
         assert float(np.abs(still.field.map(points) - awake.field.map(points)).max()) > 0.05
+
+    @pytest.mark.parametrize(("drop", "helps"), [(0.01, {Mode.INTRA}), (0.1, set()), (-0.1, set(Mode))])
+    def test_of_one_person_a_prediction_may_lose_a_little(
+        self, pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch, drop: float, helps: set[Mode]
+    ) -> None:
+        grid = pair[0].grid
+        nothing = Prediction(torch.zeros(3, *grid.shape), None, grid, grid, None)
+        aligned = align_images(*pair, Settings(start=Start.HEADER))
+        monkeypatch.setattr(judging, "likeness", lambda _pair, _affine, prediction=None, voxels=0: 0.5 - drop * (prediction is not None))
+        assert {mode for mode in Mode if judging.prediction_helps(nothing, aligned, aligned.affine, mode)} == helps
+        assert ("left out" in aligned.pair.decisions["prediction"]) is (Mode.INTRA not in helps)
 
     def test_refinement_keeps_what_it_was_given(self, pair: tuple[Image, Image]) -> None:
         fixed, moving = (view(image) for image in pair)

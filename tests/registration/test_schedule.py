@@ -32,6 +32,16 @@ def test_one_person_twice_is_refined_more_stiffly() -> None:
     assert stiffness(Settings(smoothness=0.0), after_network=False) < stiffness(Settings(smoothness=1.0), after_network=False)
 
 
+def test_maps_of_one_person_are_laid_more_softly_and_its_prediction_is_settled_wider() -> None:
+    grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
+    for after in (False, True):
+        inter, intra = (map_levels(grid, Settings(mode=mode), after_network=after)[0].smoothing for mode in (Mode.INTER, Mode.INTRA))
+        assert intra.velocity == pytest.approx(0.73 * inter.velocity) and intra.field == pytest.approx(0.73 * inter.field)
+    # 2.9 voxels at the smoothness that the shipped weights have for one person.
+    fast = Settings(mode=Mode.INTRA, effort=Effort.FAST, smoothness=0.65)
+    assert settling_width(fast, steered=False) == pytest.approx(2.915, abs=0.01)
+
+
 def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
     for mode in Mode:
         settings = Settings(mode=mode)

@@ -139,7 +139,7 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
             with watch.stage("predict"):
                 progress("predict", 0, 1)
                 found = expect(network, aligned, guide, settings)
-                helps = network_alone(settings) or prediction_helps(found.prediction, found.aligned, aligned.affine)
+                helps = network_alone(settings) or prediction_helps(found.prediction, found.aligned, aligned.affine, settings.mode)
                 prediction = found.prediction if helps else None
                 if helps or settings.mode is Mode.INTRA:
                     aligned, maps = found.aligned, found.maps

@@ -33,7 +33,7 @@ _BOTH_WAYS = 200_000
 # Gaussian on the displacement at smoothness 1, voxels of its lattice; wider for one person, whose tissue keeps its volume. It grows with
 # the square of the smoothness: passes add up what each one's smoothness allows, and a width in proportion to it left abdomens at
 # smoothness 1 with two fifths of the spread of log |J| that they have at 0 (this one leaves less than a third).
-_SETTLING = {Mode.INTER: 3.0, Mode.INTRA: 4.6}
+_SETTLING = {Mode.INTER: 3.0, Mode.INTRA: 6.9}
 # What is added from _FIRM on, where users ask for more than any weights' own smoothness, with the square of what is above it: at 1 so much.
 # Without it abdomens of two people had at 1 log |J| spread down to 2.8 times less than at 0, and hearts 2.9 times, where 3 is promised. On
 # tune pairs 1.05 more takes another eighth of it and 0.01 of Dice, 0.7 more of hearts a tenth and 0.015.
