@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from trainer.augmentation import Augmentation
 from trainer.config import Losses, Passes, Segmenting
 from unireg_cli.io.weights import WeightsFile
 
-Part = TypeVar("Part", Losses, Passes, Segmenting)
+Part = TypeVar("Part", Augmentation, Losses, Passes, Segmenting)
 
 
 def part_of(base: WeightsFile, name: str, kind: type[Part]) -> Part:
