@@ -32,9 +32,6 @@ CURVE_COLUMNS = ("run", "seed", "step", "set", "dice", "dice_affine", "sdlogj", 
 SINGLE_STEPS, LEAST_STEPS, QUIET_SHARE = 3000, 1000, 0.2
 # Steps between two looks at whether a run of one set may end; reading the data again costs some seconds.
 _PART = 500
-# Said of the committed curves of CONFIG until its runs are made again: on processors with bfloat16 they learned from wrong gradients (see
-# the changelog), of 85 % of the lattices of hearts and 46 % of those of hippocampi, in the joint runs and in the runs of these sets alone.
-_MADE_BEFORE = "made when thin lattices, most of hearts' and half of hippocampi's, had wrong gradients in training"
 _CLOCK = "cpu.json"
 _TORSOS = 20
 
@@ -231,8 +228,7 @@ def scale_told(path: Path = CONFIG) -> str:
     low, high = min(source.voxels[0] for source in base.sources), max(source.voxels[1] for source in base.sources)
     single = f", single runs of at most {SINGLE_STEPS}" if path == CONFIG else ""
     schedule = "constant rate" if base.optimiser.schedule == "constant" else "a cosine from"
-    told = f"; {_MADE_BEFORE}" if path == CONFIG else ""
     return (
         f"reduced scale: lattices of {low:,} to {high:,} voxels, joint runs of {base.steps} steps{single}, "
-        f"a look at the tune split every {base.tune_every} steps, {schedule} {base.optimiser.rate:g}{told}"
+        f"a look at the tune split every {base.tune_every} steps, {schedule} {base.optimiser.rate:g}"
     )
