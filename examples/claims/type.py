@@ -44,7 +44,7 @@ LINE = (
 # The last is inter where it is as rough as intra; "network" asks for each type at the weights' own smoothness for it.
 REAL = (*KNOWN[1:], ("as rough", "", "inter"))
 # Halvings of the range of smoothness in which it is looked for.
-_HALVINGS = 6
+_HALVINGS = 10
 GREEDY = ("greedy", "", "")
 
 
