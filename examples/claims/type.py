@@ -24,7 +24,7 @@ import peers
 import synthetic
 import tables
 from tables import Row
-from type_verdict import draw, judged
+from type_verdict import AS_ROUGH, INTER, INTRA, draw, judged
 
 from unireg_cli.spatial import Chain, DisplacementField
 from unireg_cli.types import Mode
@@ -37,12 +37,12 @@ Way = tuple[str, str, str]
 # Different motions of each image.
 DRAWS = 2
 # (method, anatomy, mode) of the rows; "network" is the network alone, "default" is what the tool does when nothing else is asked for.
-KNOWN = (("affine", "", ""), ("network", "", "inter"), ("network", "", "intra"))
+KNOWN = (("affine", "", ""), INTER, INTRA)
 LINE = (
     ("network", "", "inter"), ("network", "liver", "intra"), ("default", "", "inter"), ("default", "liver", "intra"), ("engine", "", ""),
 )  # fmt: skip
 # The last is inter where it is as rough as intra; "network" asks for each type at the weights' own smoothness for it.
-REAL = (*KNOWN[1:], ("as rough", "", "inter"))
+REAL = (INTER, INTRA, AS_ROUGH)
 # Halvings of the range of smoothness in which it is looked for.
 _HALVINGS = 10
 GREEDY = ("greedy", "", "")
@@ -135,7 +135,7 @@ def measure_real(task: Measuring) -> None:
     done = {names[1:] for names in pairs if not task.missing(rows, "real", names, REAL)}
     for case in bench.cases(listed, task.cache, done):
         for what in task.missing(rows, "real", (listed.name, case.fixed, case.moving), REAL):
-            if what[0] == "as rough":
+            if what == AS_ROUGH:
                 chain, field = as_rough(task.judge, case)
             else:
                 chain, field = solve(task.judge, case, what, None)
