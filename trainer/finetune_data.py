@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -30,7 +30,7 @@ class Pairs:
     """Scans in memory and which of them are registered.
 
     ``pairs`` are (fixed, moving), positions in ``data.scans``; ``names`` says what label k (from 1) is called; ``labelled`` is whether
-    a scan came with labels; ``region`` is the part of the body as the file names it.
+    a scan came with labels; ``region`` is the part of the body as the file names it; ``modality`` that of all scans, AUTO if they differ.
     """
 
     data: DataSet
@@ -38,6 +38,7 @@ class Pairs:
     names: dict[int, str]
     labelled: tuple[bool, ...]
     region: str | None
+    modality: Modality
 
     def has_labels(self, pair: Key) -> bool:
         """Whether both scans of a pair are labelled."""
@@ -48,9 +49,9 @@ class Pairs:
         structures = (NOT_ASKABLE, *(ids.get(k, NOT_ASKABLE) for k in self.names))
         return replace(self, data=replace(self.data, structures=structures))
 
-    def labelled_scans(self) -> DataSet:
-        """The scans that came with labels."""
-        return self.data.subset([k for k, labelled in enumerate(self.labelled) if labelled])
+    def labelled_scans(self, among: Collection[int] | None = None) -> DataSet:
+        """The scans that came with labels, of all or of some positions."""
+        return self.data.subset([k for k, labelled in enumerate(self.labelled) if labelled and (among is None or k in among)])
 
     def both_ways(self) -> Pairs:
         """The same pairs, each also with fixed and moving exchanged."""
@@ -61,7 +62,7 @@ class Pairs:
         keep = sorted({scan for pair in pairs for scan in pair})
         place = {old: new for new, old in enumerate(keep)}
         moved = tuple((place[fixed], place[moving]) for fixed, moving in pairs)
-        return Pairs(self.data.subset(keep), moved, self.names, tuple(self.labelled[k] for k in keep), self.region)
+        return replace(self, data=self.data.subset(keep), pairs=moved, labelled=tuple(self.labelled[k] for k in keep))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,15 @@ def read_pairs(path: Path) -> Pairs:
     persons = _persons(len(order), pairs if listed.mode is Mode.INTRA else ())
     values = {value: k for k, value in enumerate(sorted(set(listed.names) - {0}), 1)}
     labels = {image: listed.files.get(image) for image in order}
-    scans = tuple(
+    read = [
         _read_scan(image, path.parent, labels[image], values, listed.modality, person)
         for image, person in zip(order, persons, strict=True)
-    )
+    ]
+    scans, kinds = tuple(scan for scan, _ in read), {kind for _, kind in read}
     names = {k: listed.names[value] for value, k in values.items()}
     data = DataSet(listed.name, listed.mode, scans, (NOT_ASKABLE,) * (len(names) + 1), ())
-    return Pairs(data, pairs, names, tuple(label is not None for label in labels.values()), listed.region)
+    kind = kinds.pop() if len(kinds) == 1 else Modality.AUTO
+    return Pairs(data, pairs, names, tuple(label is not None for label in labels.values()), listed.region, kind)
 
 
 def _listed(path: Path) -> _Listed:
@@ -157,8 +160,10 @@ def _persons(count: int, pairs: Sequence[Key]) -> list[int]:
     return person
 
 
-def _read_scan(image: str, folder: Path, label: str | None, values: Mapping[int, int], asked: Modality, person: int) -> Scan:
-    """One scan; ``values`` is label value -> position. Without labels all of it is background."""
+def _read_scan(
+    image: str, folder: Path, label: str | None, values: Mapping[int, int], asked: Modality, person: int
+) -> tuple[Scan, Modality]:
+    """One scan and its modality; ``values`` is label value -> position. Without labels all of it is background."""
     picture = read_image(folder / image)
     modality, _ = decide_modality(picture, asked)
     normal = normalise(picture, modality)
@@ -172,7 +177,24 @@ def _read_scan(image: str, folder: Path, label: str | None, values: Mapping[int,
             raise InputError(f"{folder / label}: the labels are not on the grid of {image}; resample them with unireg warp -n nearest")
         for value, position in values.items():
             labels[torch.from_numpy(raw == value)] = position
-    return Scan(image, picture.grid, normal.half(), labels, body_box(foreground(normal, modality) > 0), person)
+    return Scan(image, picture.grid, normal.half(), labels, body_box(foreground(normal, modality) > 0), person), modality
+
+
+def with_partners(held: Pairs, learned: Pairs, count: int) -> Pairs:
+    """The pairs held back, and if these are fewer than ``count`` also their scans with scans that are learned from, as fixed images.
+
+    The scans held back keep their positions, the others follow. Of one person no other pairs can be made.
+    """
+    partners = [k for k, labelled in enumerate(learned.labelled) if labelled or not any(learned.labelled)]
+    first, missing = len(held.data.scans), count - len(held.pairs)
+    if held.data.mode is Mode.INTRA or missing <= 0:
+        return held
+    # In turn, so that each scan is met once before any is met again.
+    keys = [(own, (own + shift) % len(partners)) for shift in range(len(partners)) for own in range(first)][:missing]
+    used = list(dict.fromkeys(partner for _, partner in keys))
+    added = tuple((own, first + used.index(partner)) for own, partner in keys)
+    data = replace(held.data, scans=(*held.data.scans, *(learned.data.scans[partners[k]] for k in used)))
+    return replace(held, data=data, pairs=held.pairs + added, labelled=(*held.labelled, *(learned.labelled[partners[k]] for k in used)))
 
 
 def hold_out(pairs: Pairs) -> tuple[Pairs, Pairs | None, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -34,6 +34,10 @@ from unireg_cli.types import Effort, Mode, Similarity
 
 # Voxels of the fixed image that labels are compared at, about.
 _VOXELS = 1_000_000
+# Dice of a structure in the scans held back, up to which its map says nothing, and from which on it is relied on altogether. Lower than in
+# training, where many scans teach and many judge: on abdominal CTs that were neither learned from nor held back, maps of a segmenter that
+# ten minutes had taught gave 0.384 of Dice like this, 0.373 by training's 0.5 and 0.9, and 0.339 without any.
+_USELESS, _SURE = 0.3, 0.8
 # What a unit of roughness costs: overlap or similarity that is bought with it does not count.
 _PRICE = 0.2
 
@@ -66,13 +70,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exam:
-    """The pairs that weights are judged by; ``labels`` are those of the anatomy, nothing where the images are compared."""
+    """The pairs that weights are judged by; ``labels`` are those of the anatomy, nothing where the images are compared.
+
+    ``unseen``: positions of the scans that nothing is learned from.
+    """
 
     pairs: Pairs
     affines: Mapping[Key, Affine]
     labels: frozenset[int]
     measure: Measure
     voxels: int
+    unseen: frozenset[int]
 
     @torch.no_grad()
     def look(self, network: Network, request: AnatomyRequest, smoothness: Mapping[Mode, float], step: int) -> Look:
@@ -99,16 +107,16 @@ class Exam:
 
     @torch.no_grad()
     def trust(self, network: Network, taught: Collection[int], gallery: Gallery) -> dict[int, float]:
-        """How far the segmenter's places of the ``taught`` ids may be relied on, by how well they are found in the scans held back.
+        """How far the segmenter's places of the ``taught`` ids may be relied on, by how well they are found in scans not learned from.
 
         Only those that these scans show.
         """
-        data, segmented = self.pairs.labelled_scans(), network.settings.segmented
+        data, segmented = self.pairs.labelled_scans(self.unseen), network.settings.segmented
         if network.segmenter is None or not taught or not data.scans:
             return {}
         classes = classes_of(data, segmented, network.known)
         found = segmentation_dice(network.segmenter, data, classes, gallery, network.settings.sight_voxels, network.settings.divisor)
-        return {place: trust(dice) for place, dice in found.items() if segmented[place] in taught}
+        return {place: trust(dice, _USELESS, _SURE) for place, dice in found.items() if segmented[place] in taught}
 
     @property
     def chosen(self) -> list[Key]:
@@ -123,10 +131,12 @@ def shows(pairs: Pairs, scan: int, labels: frozenset[int]) -> bool:
     return bool(labels & set(np.unique(pairs.data.scans[scan].labels.numpy()).tolist()))
 
 
-def make_exam(pairs: Pairs, affines: Mapping[Key, Affine], labels: frozenset[int], voxels: int, *, by_images: bool = False) -> Exam:
+def make_exam(
+    pairs: Pairs, affines: Mapping[Key, Affine], labels: frozenset[int], voxels: int, unseen: Collection[int], *, by_images: bool = False
+) -> Exam:
     """By Dice where any pair shows the anatomy's labels, else, or if ``by_images``, by the similarity of the images."""
-    exam = Exam(pairs, affines, labels, Measure.DICE, voxels)
-    return exam if exam.chosen and not by_images else Exam(pairs, affines, frozenset(), Measure.SIMILARITY, voxels)
+    exam = Exam(pairs, affines, labels, Measure.DICE, voxels, frozenset(unseen))
+    return exam if exam.chosen and not by_images else replace(exam, labels=frozenset(), measure=Measure.SIMILARITY)
 
 
 def aligned(fixed: Scan, moving: Scan, affine: Affine) -> Aligned:

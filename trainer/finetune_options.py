@@ -30,7 +30,7 @@ class Options:
     minutes: float | None = None
     steps: int | None = None
     val: Path | None = None
-    look_every: int = 25
+    look_every: int = 50
     seed: int = 0
     device: str = "auto"
     voxels: tuple[int, int] = _VOXELS

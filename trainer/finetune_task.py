@@ -34,6 +34,8 @@ logger = logging.getLogger("unireg")
 # How much faster rows of tables, scales and shifts learn, and with all weights what only the condition passes through: they are few, and
 # their gradient comes through a narrow door.
 _QUICKER = 4.0
+# And all that is adapted of the segmenter: its rows, scales and shifts came as far on abdominal CTs in 300 steps as in 1000 at a fifth.
+_SEGMENTER_QUICKER = 10.0
 
 
 class What(StrEnum):
@@ -192,7 +194,8 @@ def begin(task: Task, device: torch.device) -> State:
         if task.what is What.CONTROLLER and table:
             _only_rows(parameter, task.rows[name])
         quick = table or scaling(name) or (conditional and task.what is What.ALL)
-        groups.setdefault(_QUICKER if quick else 1.0, []).append(parameter)
+        factor = _SEGMENTER_QUICKER if name.startswith("segmenter.") else _QUICKER if quick else 1.0
+        groups.setdefault(factor, []).append(parameter)
     # Without decay: a row without a gradient stays as it is, to the bit.
     optimiser = torch.optim.AdamW(
         [{"params": own, "factor": factor} for factor, own in sorted(groups.items())], lr=0.0, weight_decay=0.0, fused=True

@@ -142,7 +142,19 @@ def segmentation(
 
 
 def descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
-    """Move the weights and their average; returns the gradient's length and 1 if it was not finite and the weights stayed, else 0."""
+    """Take the step: move the weights and their average; returns what :func:`move` does."""
+    norm, skipped = move(state, settings, rate, loss, team)
+    state.step += 1
+    # Random weights are soon forgotten; given ones are as good as any average.
+    keep = settings.average if state.origin else min(settings.average, state.step / (state.step + 10))
+    with torch.no_grad():
+        for name, tensor in state.network.state_dict().items():
+            state.average[name].lerp_(tensor, 1 - keep)
+    return norm, skipped
+
+
+def move(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:
+    """Move the weights; returns the gradient's length and 1 if it was not finite and the weights stayed, else 0."""
     parameters = list(state.network.parameters())
     total = team.sum_gradients(parameters, loss)
     norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
@@ -152,12 +164,6 @@ def descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: 
     # A tensor that the fused kernel reads on the device: 1 leaves weights, moments and step counts as they are.
     state.optimiser.found_inf = skipped  # type: ignore[attr-defined]
     state.optimiser.step()
-    state.step += 1
-    # Random weights are soon forgotten; given ones are as good as any average.
-    keep = settings.average if state.origin else min(settings.average, state.step / (state.step + 10))
-    with torch.no_grad():
-        for name, tensor in state.network.state_dict().items():
-            state.average[name].lerp_(tensor, 1 - keep)
     return norm, skipped
 
 

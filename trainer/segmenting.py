@@ -149,6 +149,9 @@ def segmentation_dice(
     return {place: float(np.mean(found)) for place, found in rows.items()}
 
 
-def trust(dice: float) -> float:
-    """How far a structure that was found with this Dice in people who were not learned from may be relied on, 0 to 1."""
-    return min(1.0, max(0.0, (dice - _USELESS) / (_SURE - _USELESS)))
+def trust(dice: float, useless: float = _USELESS, sure: float = _SURE) -> float:
+    """How far a structure that was found with this Dice in people who were not learned from may be relied on, 0 to 1.
+
+    Up to a Dice of ``useless`` not at all, from ``sure`` on altogether.
+    """
+    return min(1.0, max(0.0, (dice - useless) / (sure - useless)))

@@ -74,7 +74,7 @@ def adapted(organs: Path, tmp_path: Path, unireg: Callable[..., Said], monkeypat
     words = ["--anatomy", "odd_organs", "--steps", 4, "--look-every", 2, "--rate", 5e-2, "--weights", base.path]
     said = unireg("finetune", listed(organs, "listed"), "-o", "mine.safetensors", *words)
     assert said.code == 0 and said.out == "", said.err
-    assert "judged by 1 of 10 pairs, held back (Dice)" in said.err and "before: Dice 0." in said.err
+    assert "judged by 1 of 10 pairs, held back, and their scans with others (Dice)" in said.err and "before: Dice 0." in said.err
     assert "step 2: Dice 0." in said.err and "min left" in said.err and "at step 4 of 4; wrote mine.safetensors" in said.err
     return tmp_path / "mine.safetensors", base.path
 

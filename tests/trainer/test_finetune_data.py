@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from people import people
 from tuning import listed
 
 from trainer.datasets import NOT_ASKABLE
-from trainer.finetune_data import Pairs, hold_out, read_pairs
+from trainer.finetune_data import Pairs, hold_out, read_pairs, with_partners
 from trainer.prealign import Key
 from unireg_cli.errors import InputError, UsageError
-from unireg_cli.types import Mode
+from unireg_cli.types import Modality, Mode
 
 
 def pairs_of(count: int, keys: list[Key]) -> Pairs:
-    return Pairs(people(count), tuple(keys), {1: "liver"}, (True,) * count, None)
+    return Pairs(people(count), tuple(keys), {1: "liver"}, (True,) * count, None, Modality.MR)
 
 
 def names(pairs: Pairs) -> list[tuple[str, str]]:
@@ -110,3 +111,36 @@ def test_one_pair_leaves_nothing_to_hold_back() -> None:
 
 def test_both_ways_is_each_pair_and_its_reverse_once() -> None:
     assert pairs_of(4, [(0, 1), (2, 3), (3, 2)]).both_ways().pairs == ((0, 1), (1, 0), (2, 3), (3, 2))
+
+
+def test_scans_held_back_meet_others_until_there_are_enough_pairs() -> None:
+    learned, held, _ = hold_out(pairs_of(10, [(2 * k, 2 * k + 1) for k in range(5)]))
+    assert held is not None
+    both = held.both_ways()
+    more = with_partners(both, learned, 6)
+    # Nothing that is learned from is a fixed image, and every pair shows a scan that is held back.
+    assert names(more) == [("8", "9"), ("9", "8"), ("8", "0"), ("9", "1"), ("8", "1"), ("9", "2")]
+    assert len(more.labelled) == len(more.data.scans) == 5 and more.data.scans[:2] == both.data.scans
+    assert with_partners(both, learned, 2) == both
+
+
+def test_more_pairs_than_there_are_partners_are_not_made_twice() -> None:
+    learned, held, _ = hold_out(pairs_of(4, [(0, 1), (2, 3)]))
+    assert held is not None
+    assert names(with_partners(held, learned, 99)) == [("2", "3"), ("2", "0"), ("3", "1"), ("2", "1"), ("3", "0")]
+
+
+def test_partners_are_labelled_where_any_is_and_of_one_person_there_are_none() -> None:
+    learned, held, _ = hold_out(pairs_of(10, [(2 * k, 2 * k + 1) for k in range(5)]))
+    assert held is not None
+    some = replace(learned, labelled=(False, True) + (False,) * 6)
+    assert names(with_partners(held, some, 9)) == [("8", "9"), ("8", "1"), ("9", "1")]
+    none = replace(learned, labelled=(False,) * 8)
+    assert names(with_partners(held, none, 3)) == [("8", "9"), ("8", "0"), ("9", "1")]
+    visits = replace(held, data=replace(held.data, mode=Mode.INTRA))
+    assert with_partners(visits, learned, 9) == visits
+
+
+def test_modality_is_the_one_of_all_scans(organs: Path) -> None:
+    assert read_pairs(listed(organs, "plain", (0, 1), modality={"0": "MR"})).modality is Modality.OTHER
+    assert read_pairs(listed(organs, "hounsfield", (0, 1), modality={"0": "CT"})).modality is Modality.CT

@@ -99,7 +99,9 @@ def test_small_file_holds_what_differs_and_says_how_it_came_about(
     assert config["added"] == [{"name": "my_organs", "region": "abdomen", "sought": False}]
     history = config["finetune"]
     assert history["data"] == {"name": "mine", "pairs": 3, "labelled": 3, "scans": 3}
-    assert history["held_out"] == {"name": "mine", "pairs": 1} and history["judged_by"] == "1 of 10 pairs, held back"
+    # Each of its two scans with two of those that are learned from.
+    assert history["held_out"] == {"name": "mine", "pairs": 1, "judged": 5}
+    assert history["judged_by"] == "1 of 10 pairs, held back, and their scans with others"
     assert (history["what"], history["measure"], history["improved"], history["steps"]) == ("controller", "dice", True, 4)
     assert [look["step"] for look in history["looks"]] == [0, 2, 4] and history["before"] == history["looks"][0]
     assert history["after"]["quality"] == outcome.after.quality and config["step"] == outcome.after.step

@@ -23,6 +23,7 @@ from unireg_cli.io.weights import WeightsFile
 from unireg_cli.model.adapter import EMBEDDING, TABLES, adaptable
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.spatial import Affine
+from unireg_cli.types import Modality
 
 CPU = torch.device("cpu")
 OWN = vocabulary().size
@@ -34,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> WeightsFile:
 
 
 def pairs(*labels: str, region: str | None = "abdomen", labelled: bool = True) -> Pairs:
-    return Pairs(people(3), ((0, 1), (1, 2)), dict(enumerate(labels, 1)), (labelled,) * 3, region)
+    return Pairs(people(3), ((0, 1), (1, 2)), dict(enumerate(labels, 1)), (labelled,) * 3, region, Modality.MR)
 
 
 def id_of(name: str) -> int:

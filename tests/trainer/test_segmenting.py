@@ -128,6 +128,7 @@ def test_dice_of_the_truth_is_that_of_its_blocks() -> None:
 
 def test_trust_grows_from_a_dice_that_says_nothing_to_one_that_is_sure() -> None:
     assert [trust(dice) for dice in (0.0, 0.5, 0.9, 1.0)] == [0, 0, 1, 1] and trust(0.7) == pytest.approx(0.5)
+    assert trust(0.5, 0.3, 0.8) == pytest.approx(0.4)
 
 
 Recipe = Callable[..., Path]

@@ -35,7 +35,7 @@ def finetune(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="FILE|NAME", help="What to begin with; default as in register.")
     ] = None,
-    look_every: Annotated[int, typer.Option("--look-every", metavar="STEPS", help="How often to look at the pairs held back.")] = 25,
+    look_every: Annotated[int, typer.Option("--look-every", metavar="STEPS", help="How often to look at the pairs held back.")] = 50,
     rate: Annotated[float | None, typer.Option("--rate", help="Learning rate. Default: 2e-3; 1e-4 with --what all.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, to the same numbers.")] = False,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
