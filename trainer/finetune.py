@@ -165,7 +165,8 @@ def _pool(options: Options, pairs: Pairs, affines: dict[Key, Affine]) -> Pool:
 def _config(options: Options, task: Task, pairs: Pairs) -> TrainConfig:
     """The settings of the trainer, as far as adapting has them too."""
     rate = _RATES[options.what] if options.rate is None else options.rate
-    looks = 0.0 if pairs.modality is Modality.CT else _LOOKS
+    views = part_of(task.base, "augmentation", Augmentation)
+    looks = 0.0 if pairs.modality is Modality.CT else max(_LOOKS, views.appearance_probability)
     return TrainConfig(
         (Source(path=str(options.pairs)),),
         seed=options.seed,
@@ -176,7 +177,7 @@ def _config(options: Options, task: Task, pairs: Pairs) -> TrainConfig:
         losses=part_of(task.base, "losses", Losses),
         passes=part_of(task.base, "passes", Passes),
         segmenting=part_of(task.base, "segmenting", Segmenting),
-        augmentation=replace(part_of(task.base, "augmentation", Augmentation), appearance_probability=looks),
+        augmentation=replace(views, appearance_probability=looks),
         optimiser=Optimiser(rate=rate, weight_decay=0.0, warmup=20, schedule="constant", average=0.97),
     )
 

@@ -72,7 +72,8 @@ class Look:
 class Exam:
     """The pairs that weights are judged by; ``labels`` are those of the anatomy, nothing where the images are compared.
 
-    ``unseen``: positions of the scans that nothing is learned from.
+    ``unseen``: positions of the scans held back, by which structures are relied on or not; those of one pair, or of pairs that share scans
+    with what is learned from, for there is nothing better.
     """
 
     pairs: Pairs

@@ -19,7 +19,7 @@ from trainer.finetune_look import Exam, Look
 from unireg_cli.__main__ import main
 from unireg_cli.io.weights import write_weights
 from unireg_cli.io.weights_config import read_config
-from unireg_cli.model.adapter import SEGMENTER_TABLES, TABLES, adaptable, overlay, rows_asked
+from unireg_cli.model.adapter import TABLES, adaptable, overlay, rows_asked
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network, settings_as_json
 from unireg_cli.model.settings import NetworkSettings
@@ -161,10 +161,10 @@ def test_nothing_better_is_said_and_exits_0(organs: Path, tmp_path: Path, unireg
 
 
 def test_file_of_the_shipped_sizes_is_below_a_megabyte(tmp_path: Path) -> None:
-    """All that controller may change has changed, as many names are asked for as a region has, and twenty structures are taught."""
+    """All that controller may change has changed, and as many names are asked for as a region has."""
     settings = NetworkSettings(vocabulary().size, segmented=tuple(range(170)), segmenter=(24, 48, 96, 128))
     base = Network(settings).state_dict()
-    rows = rows_asked(vocabulary().resolve(["abdomen"]), vocabulary()) | {name: list(range(20)) for name in SEGMENTER_TABLES}
+    rows = rows_asked(vocabulary().resolve(["abdomen"]), vocabulary())
     changed = {name for name in base if adaptable(name) and name not in TABLES}
     tuned = {name: tensor + 1 if name in changed else tensor for name, tensor in base.items()}
     config = {"name": "mine", "network": settings_as_json(settings), "trained": {"real": [], "synthetic": []}, "smoothness": 0.5}

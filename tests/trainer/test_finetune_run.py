@@ -309,25 +309,31 @@ def with_segmenter(path: Path) -> WeightsFile:
     return base_weights(path, replace(SMALL, segmented=(liver,)), recipe=recipe)
 
 
-def test_segmenter_learns_the_labels_and_their_rows_alone_are_kept(
+def test_all_teaches_the_segmenter_the_labels(
     organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(monkeypatch, [0.5, 0.6, 0.7])
     base = with_segmenter(tmp_path / "base.safetensors")
-    run = options(listed(organs, "seen"), tmp_path, base, anatomy="my_organs", rate=1e-2, steps=40, look_every=20)
+    words = {"anatomy": "my_organs", "what": What.ALL, "rate": 1e-3, "steps": 20, "look_every": 10}
+    run = options(listed(organs, "seen"), tmp_path, base, **words)
     assert finetune(run).improved
-    kept, config = safetensors.torch.load_file(run.output), told(run.output)
     ids = [vocabulary().structure_id(name) for name in ("liver", "spleen", "kidney_left")]
-    assert config["network"]["segmented"] == ids and config["adapter"]["rows"]["segmenter.queries"] == sorted(ids.index(id) for id in ids)
-    assert kept["rows:segmenter.queries"].shape == (3, 16)
-    assert not any(name.endswith("convolution.weight") for name in kept if name.startswith("segmenter."))
+    network = load_model(run.output).network_for(("my_organs",))
+    assert network.settings.segmented == tuple(ids) == tuple(told(run.output)["network"]["segmented"])
+    begun = make_task(base, "my_organs", What.ALL, read_pairs(run.pairs))
+    assert mistaken(network, run) < 0.9 * mistaken(begun.network(begun.tensors), run)
+
+
+def test_a_controller_leaves_the_segmenter_to_its_base(organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7])
+    base = with_segmenter(tmp_path / "base.safetensors")
+    run = options(listed(organs, "plain"), tmp_path, base, anatomy="my_organs", rate=5e-2)
+    assert finetune(run).improved
+    assert not any("segmenter" in name for name in safetensors.torch.load_file(run.output))
     model = load_model(run.output)
-    assert model.tuned is not None and model.tuned.settings.segmented == tuple(ids)
-    begun = make_task(base, "my_organs", What.CONTROLLER, read_pairs(run.pairs))
-    assert mistaken(model.tuned, run) < 0.9 * mistaken(begun.network(begun.tensors), run)
-    # Asked for anything else the base sees what it saw.
-    assert torch.equal(model.network.state_dict()["segmenter.queries"], base.tensors["segmenter.queries"])
-    assert model.network_for(("liver",)) is model.network
+    assert model.tuned is not None and model.tuned.settings.segmented == base_segmented(base)
+    segmenters = (model.tuned.segmenter, model.network.segmenter)
+    assert all(one is not None and torch.equal(one.queries, base.tensors["segmenter.queries"]) for one in segmenters)
 
 
 def mistaken(network: Network, run: Options) -> float:
@@ -357,10 +363,11 @@ def test_segmenter_is_the_bases_where_nothing_is_better(
     assert torch.equal(network.segmenter.queries, base.tensors["segmenter.queries"])
 
 
-def test_a_single_structure_teaches_its_own_row(organs: Path, tmp_path: Path) -> None:
+def test_a_single_structure_teaches_itself_alone(organs: Path, tmp_path: Path) -> None:
     base = with_segmenter(tmp_path / "base.safetensors")
-    task = make_task(base, "spleen", What.CONTROLLER, read_pairs(listed(organs, "one", (0, 1, 2))))
-    assert task.segmented == (*base_segmented(base), vocabulary().structure_id("spleen")) and task.rows["segmenter.bias"] == [1]
+    task = make_task(base, "spleen", What.ALL, read_pairs(listed(organs, "one", (0, 1, 2))))
+    spleen = vocabulary().structure_id("spleen")
+    assert task.segmented == (*base_segmented(base), spleen) and task.taught == (spleen,)
     # Nobody has seen it yet.
     assert task.tensors["segmenter.trust"].tolist() == [1.0, 0.0]
 

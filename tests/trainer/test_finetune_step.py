@@ -28,7 +28,7 @@ def test_of_one_step_the_segmenter_moves_four_times_and_the_rest_once(tmp_path: 
     assert liver is not None
     base = base_weights(tmp_path / "base.safetensors", replace(SMALL, segmented=(liver,)))
     pairs = Pairs(people(3), ((0, 1), (1, 2)), dict(enumerate(NAMES, 1)), (True,) * 3, "abdomen", Modality.MR)
-    task = make_task(base, "mine", What.CONTROLLER, pairs)
+    task = make_task(base, "mine", What.ALL, pairs)
     pairs = task.called(pairs)
     affines = dict.fromkeys(pairs.both_ways().pairs, Affine.identity())
     source = Source(path="x", voxels=(4_000, 4_000))

@@ -26,7 +26,9 @@ def finetune(
     what: Annotated[
         WhatWord,
         typer.Option(
-            "--what", case_sensitive=False, help="controller: a small file beside the base, used where NAME is asked for; all: everything."
+            "--what",
+            case_sensitive=False,
+            help="controller: a small file beside the base, used where NAME is asked for; all: everything, and which structures it sees.",
         ),
     ] = "controller",
     minutes: Annotated[float | None, typer.Option("--minutes", help="Longest time. Default: 10, if no --steps are given.")] = None,

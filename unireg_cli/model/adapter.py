@@ -35,10 +35,9 @@ def adaptable(name: str) -> bool:
 
 
 def scaling(name: str) -> bool:
-    """Whether a tensor scales or shifts features of the encoder or the segmenter."""
+    """Whether a tensor scales or shifts features of the encoder."""
     # From the first layer on: torch 2.13 crashes in the gradient of a bfloat16 norm with few voxels if nothing before it has one.
-    own = name.startswith(("encoder.", "segmenter.")) and name not in SEGMENTER_TABLES
-    return own and (".norm." in name or name.endswith(".bias"))
+    return name.startswith("encoder.") and (".norm." in name or name.endswith(".bias"))
 
 
 def rows_asked(request: AnatomyRequest, known: Vocabulary) -> dict[str, list[int]]:
