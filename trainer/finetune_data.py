@@ -53,6 +53,10 @@ class Pairs:
         """The scans that came with labels, of all or of some positions."""
         return self.data.subset([k for k, labelled in enumerate(self.labelled) if labelled and (among is None or k in among)])
 
+    def names_of_pairs(self) -> list[frozenset[str]]:
+        """The names of both scans of every pair, whichever is fixed."""
+        return [frozenset(self.data.scans[scan].name for scan in pair) for pair in self.pairs]
+
     def both_ways(self) -> Pairs:
         """The same pairs, each also with fixed and moving exchanged."""
         return replace(self, pairs=tuple(dict.fromkeys(pair for a, b in self.pairs for pair in ((a, b), (b, a)))))
@@ -195,6 +199,20 @@ def with_partners(held: Pairs, learned: Pairs, count: int) -> Pairs:
     added = tuple((own, first + used.index(partner)) for own, partner in keys)
     data = replace(held.data, scans=(*held.data.scans, *(learned.data.scans[partners[k]] for k in used)))
     return replace(held, data=data, pairs=held.pairs + added, labelled=(*held.labelled, *(learned.labelled[partners[k]] for k in used)))
+
+
+def crossed(pairs: Pairs, held: Pairs, most: int) -> Pairs:
+    """The pairs, and up to ``most`` in all also others of the same scans, each scan with the next ones; none of those that are ``held``.
+
+    Of one person no others can be made.
+    """
+    if pairs.data.mode is Mode.INTRA:
+        return pairs
+    count, there = len(pairs.data.scans), {names for part in (pairs, held) for names in part.names_of_pairs()}
+    others = [(one, one + shift) for shift in range(1, count) for one in range(count - shift)]
+    all_names = replace(pairs, pairs=tuple(others)).names_of_pairs()
+    added = [pair for pair, names in zip(others, all_names, strict=True) if names not in there]
+    return replace(pairs, pairs=pairs.pairs + tuple(added[: max(0, most - len(pairs.pairs))]))
 
 
 def hold_out(pairs: Pairs) -> tuple[Pairs, Pairs | None, bool]:

@@ -28,9 +28,12 @@ _ALONE = Team()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """What is learned from: the pairs, the same as the trainer's pool, and which of their labels are the anatomy's."""
+    """What is learned from: pairs, of which the first so many were ``listed``, the same as the trainer's pool, and which of their labels
+    are the anatomy's.
+    """
 
     pairs: Pairs
+    listed: int
     pool: Pool
     labels: frozenset[int]
     config: TrainConfig

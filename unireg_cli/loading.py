@@ -107,10 +107,9 @@ def _load_adapted(weights: WeightsFile, training: Training, known: Vocabulary) -
     adapter = weights.config["adapter"]
     base = read_weights(find_base(weights.path, weights.config))
     network = _build(base.config["network"], base.tensors, vocabulary_of(base.config, base.path), str(base.path))
-    # Everything else of the network is the base's; only its lists may have become longer.
-    segmented = weights.config["network"].get("segmented", base.config["network"].get("segmented", []))
-    whole = laid_over(base.tensors, weights.tensors, adapter["rows"], known.size, len(segmented), str(weights.path))
-    sizes = {**base.config["network"], "vocabulary": known.size, "segmented": segmented}
+    whole = laid_over(base.tensors, weights.tensors, adapter["rows"], known.size, str(weights.path))
+    # Everything else of the network is the base's; only its vocabulary may have become longer.
+    sizes = {**base.config["network"], "vocabulary": known.size}
     tuned = _build(sizes, whole, known, str(weights.path))
     return Model(weights, training, network, known, tuned, adapter["anatomy"])
 

@@ -25,7 +25,7 @@ def test_what_differs_is_kept_and_comes_back_to_the_bit(tiny_network: Make) -> N
     rows = {name: [5, OWN] if name == EMBEDDING else [OWN] if name == "finder.bias" else [] for name in TABLES}
     kept = overlay(grown(base, 5), tuned, rows)
     assert set(kept) == {"levels.1.head.controller.weight", f"rows:{EMBEDDING}", "rows:finder.bias"}
-    whole = laid_over(base, kept, rows, OWN + 1, 0, "x")
+    whole = laid_over(base, kept, rows, OWN + 1, "x")
     for name, tensor in whole.items():
         if name in ("finder.fine", "finder.context"):
             assert torch.equal(tensor[:OWN], base[name]) and not tensor[OWN].any()
@@ -50,12 +50,12 @@ def test_a_row_that_moved_without_leave_is_an_error(tiny_network: Make) -> None:
 )
 def test_tensors_without_a_place_are_refused(tiny_network: Make, name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(WeightsError, match=r"mine: its tensor '.*' fits no tensor of its base"):
-        laid_over(tiny_network().state_dict(), {name: torch.zeros(shape)}, {EMBEDDING: [3]}, OWN, 0, "mine")
+        laid_over(tiny_network().state_dict(), {name: torch.zeros(shape)}, {EMBEDDING: [3]}, OWN, "mine")
 
 
 def test_rows_outside_of_the_table_are_refused(tiny_network: Make) -> None:
     with pytest.raises(WeightsError, match="fits no tensor"):
-        laid_over(tiny_network().state_dict(), {f"rows:{EMBEDDING}": torch.zeros(1, 4)}, {EMBEDDING: [OWN]}, OWN, 0, "mine")
+        laid_over(tiny_network().state_dict(), {f"rows:{EMBEDDING}": torch.zeros(1, 4)}, {EMBEDDING: [OWN]}, OWN, "mine")
 
 
 def test_new_name_can_say_what_all_says(tiny_network: Make) -> None:

@@ -15,7 +15,7 @@ from people import people
 from tuning import listed
 
 from trainer.datasets import NOT_ASKABLE
-from trainer.finetune_data import Pairs, hold_out, read_pairs, with_partners
+from trainer.finetune_data import Pairs, crossed, hold_out, read_pairs, with_partners
 from trainer.prealign import Key
 from unireg_cli.errors import InputError, UsageError
 from unireg_cli.types import Modality, Mode
@@ -139,6 +139,20 @@ def test_partners_are_labelled_where_any_is_and_of_one_person_there_are_none() -
     assert names(with_partners(held, none, 3)) == [("8", "9"), ("8", "0"), ("9", "1")]
     visits = replace(held, data=replace(held.data, mode=Mode.INTRA))
     assert with_partners(visits, learned, 9) == visits
+
+
+def test_scans_learned_from_meet_each_other_but_not_as_pairs_that_are_held_back() -> None:
+    learned, held, _ = hold_out(pairs_of(10, [(2 * k, 2 * k + 1) for k in range(5)]))
+    assert held is not None
+    assert names(crossed(learned, held, 7))[4:] == [("1", "2"), ("3", "4"), ("5", "6")]
+    # Eight scans make 28 pairs.
+    assert len(set(map(frozenset, names(crossed(learned, held, 99))))) == 28
+    assert crossed(learned, held, 2).pairs == learned.pairs
+    visits = replace(learned, data=replace(learned.data, mode=Mode.INTRA))
+    assert crossed(visits, held, 99) == visits
+    # Three scans: the pair held back is all that could be added, and it is listed the other way round.
+    some, last = pairs_of(3, [(0, 1), (0, 2)]), pairs_of(3, [(2, 1)])
+    assert crossed(some, last, 99).pairs == some.pairs
 
 
 def test_modality_is_the_one_of_all_scans(organs: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_small_file_holds_what_differs_and_says_how_it_came_about(
     assert config["adapter"]["base"] == {"name": "base", "sha256": base.sha256} and config["adapter"]["anatomy"] == "my_organs"
     assert config["added"] == [{"name": "my_organs", "region": "abdomen", "sought": False}]
     history = config["finetune"]
-    assert history["data"] == {"name": "mine", "pairs": 3, "labelled": 3, "scans": 3}
+    assert history["data"] == {"name": "mine", "pairs": 3, "labelled": 3, "scans": 3, "crossed": 0}
     # Each of its two scans with two of those that are learned from.
     assert history["held_out"] == {"name": "mine", "pairs": 1, "judged": 5}
     assert history["judged_by"] == "1 of 10 pairs, held back, and their scans with others"
@@ -225,6 +226,35 @@ def test_nothing_better_writes_what_answers_as_the_base(
         own, everything = displacement(model.network_for(("mine",)), "mine"), displacement(plain.network)
         torch.testing.assert_close(own, everything, rtol=1e-4, atol=1e-6)
         assert own.abs().max() > 0.01
+
+
+def test_looks_leave_most_of_the_time_to_the_steps(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look of a fifth of a second is followed by three fifths of steps: in five seconds no more than six and the last one."""
+    scripted(monkeypatch, [0.5 + 0.01 * k for k in range(99)])
+    quick = Exam.look
+
+    def slow(*words: Any) -> Look:
+        time.sleep(0.2)
+        return quick(*words)
+
+    monkeypatch.setattr(Exam, "look", slow)
+    run = options(listed(organs, "slow", (0, 1, 2)), tmp_path, base, anatomy="liver", steps=None, minutes=5 / 60, look_every=1)
+    outcome = finetune(run)
+    assert 1 < len(told(run.output)["finetune"]["looks"]) <= 1 + 7 < outcome.step
+
+
+def test_scans_of_listed_pairs_are_learned_from_in_other_pairs_too(
+    organs: Path, tmp_path: Path, base: WeightsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.6, 0.7])
+    some = [{"0": f"scan{a}.nii.gz", "1": f"scan{b}.nii.gz"} for a, b in ((0, 1), (1, 2), (3, 4))]
+    run = options(listed(organs, "chain", training_paired_images=some), tmp_path, base, anatomy="liver")
+    finetune(run)
+    history = told(run.output)["finetune"]
+    assert history["data"] == {"name": "chain", "pairs": 2, "labelled": 2, "scans": 3, "crossed": 1}
+    assert history["held_out"] == {"name": "chain", "pairs": 1, "judged": 5}
 
 
 def test_ruinous_rate_does_not_make_it_worse(organs: Path, tmp_path: Path, base: WeightsFile) -> None:

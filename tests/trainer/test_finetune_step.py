@@ -36,7 +36,7 @@ def test_of_one_step_the_segmenter_moves_four_times_and_the_rest_once(tmp_path: 
     config = TrainConfig((source,), network=task.network(task.tensors).settings, segmenting=views)
     pool = Pool(source, pairs.data, pairs.data.subset([]), affines, {})
     state = begin(task, CPU)
-    learn(state, Lesson(pairs, pool, task.own_labels(pairs), config), task, Gallery(), Compute(CPU))
+    learn(state, Lesson(pairs, len(pairs.pairs), pool, task.own_labels(pairs), config), task, Gallery(), Compute(CPU))
     counts = dict[bool, set[int]]()
     for name, parameter in state.network.named_parameters():
         if parameter in state.optimiser.state:

@@ -107,7 +107,7 @@ def lesson(task: Task, data: Pairs) -> Lesson:
     source = Source(path="x", voxels=(4000, 6000))
     config = replace(TrainConfig((source,)), network=replace(SMALL, vocabulary=task.known.size), points=20)
     config = replace(config, optimiser=replace(config.optimiser, rate=1e-2, weight_decay=0.0, warmup=0, schedule="constant", average=0.5))
-    return Lesson(data, Pool(source, data.data, data.data.subset([]), affines, {}), task.own_labels(data), config)
+    return Lesson(data, len(data.pairs), Pool(source, data.data, data.data.subset([]), affines, {}), task.own_labels(data), config)
 
 
 @pytest.mark.parametrize(("what", "word"), [(What.CONTROLLER, "mine"), (What.CONTROLLER, "liver"), (What.ALL, "mine")])

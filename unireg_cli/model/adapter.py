@@ -79,7 +79,7 @@ def overlay(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rows: Mappi
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tuned.items():
-        if name not in (*TABLES, *SEGMENTER_TABLES):
+        if name not in TABLES:
             if not torch.equal(tensor, base[name]):
                 found[name] = tensor
             continue
@@ -93,16 +93,14 @@ def overlay(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rows: Mappi
 
 
 def laid_over(
-    base: Mapping[str, Tensor], over: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]], size: int, segmented: int, where: str
+    base: Mapping[str, Tensor], over: Mapping[str, Tensor], rows: Mapping[str, Sequence[int]], size: int, where: str
 ) -> dict[str, Tensor]:
-    """The whole tensors again: ``base`` with what :func:`overlay` has kept; its tables grow to ``size`` and ``segmented`` rows.
+    """The whole tensors again: ``base`` with what :func:`overlay` has kept; its tables grow to ``size`` rows.
 
     Raises:
         WeightsError: tensors or rows that the base has no place for.
     """
-    whole = dict(base)
-    for name, count in (*((name, size) for name in TABLES), *((name, segmented) for name in SEGMENTER_TABLES if name in base)):
-        whole[name] = _lengthened(base[name], count).clone()
+    whole = {**base, **{name: _lengthened(base[name], size).clone() for name in TABLES}}
     for name, tensor in over.items():
         target = name.removeprefix(_ROWS)
         places = rows.get(target, []) if name != target else None
