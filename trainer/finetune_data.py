@@ -53,9 +53,9 @@ class Pairs:
         """The scans that came with labels, of all or of some positions."""
         return self.data.subset([k for k, labelled in enumerate(self.labelled) if labelled and (among is None or k in among)])
 
-    def names_of_pairs(self) -> list[frozenset[str]]:
+    def named(self) -> set[frozenset[str]]:
         """The names of both scans of every pair, whichever is fixed."""
-        return [frozenset(self.data.scans[scan].name for scan in pair) for pair in self.pairs]
+        return {frozenset(self.data.scans[scan].name for scan in pair) for pair in self.pairs}
 
     def both_ways(self) -> Pairs:
         """The same pairs, each also with fixed and moving exchanged."""
@@ -208,10 +208,10 @@ def crossed(pairs: Pairs, held: Pairs, most: int) -> Pairs:
     """
     if pairs.data.mode is Mode.INTRA:
         return pairs
-    count, there = len(pairs.data.scans), {names for part in (pairs, held) for names in part.names_of_pairs()}
+    there = pairs.named() | held.named()
+    count, names = len(pairs.data.scans), [scan.name for scan in pairs.data.scans]
     others = [(one, one + shift) for shift in range(1, count) for one in range(count - shift)]
-    all_names = replace(pairs, pairs=tuple(others)).names_of_pairs()
-    added = [pair for pair, names in zip(others, all_names, strict=True) if names not in there]
+    added = [(one, other) for one, other in others if frozenset((names[one], names[other])) not in there]
     return replace(pairs, pairs=pairs.pairs + tuple(added[: max(0, most - len(pairs.pairs))]))
 
 

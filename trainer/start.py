@@ -18,6 +18,7 @@ from trainer.segmenting import segmentable
 from trainer.widening import SEGMENTER, widened
 from unireg_cli.errors import UsageError
 from unireg_cli.io.weights import read_weights
+from unireg_cli.model.adapter import SEGMENTER_TABLES
 from unireg_cli.model.network import build_network
 from unireg_cli.model.settings import NetworkSettings
 
@@ -111,7 +112,7 @@ def with_more(tensors: Mapping[str, Tensor], before: Sequence[int], fresh: Mappi
     """A segmenter of the structures ``before`` as one of those ``now``, ``fresh`` where it knew none; they are not relied on yet."""
     rows = torch.tensor([now.index(id) for id in before])
     found = dict(tensors)
-    for name in ("segmenter.queries", "segmenter.bias", "segmenter.trust"):
+    for name in SEGMENTER_TABLES:
         found[name] = fresh[name].index_copy(0, rows, tensors[name].to(fresh[name]))
     return found
 

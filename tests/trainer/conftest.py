@@ -11,6 +11,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+import trainer.finetune_lesson
+from unireg_cli.spatial import Affine
+
 _ORGANS = {1: ("liver", (-9.0, 2.0, 0.0), 9.0), 2: ("spleen", (12.0, -3.0, 4.0), 6.0), 3: ("kidney_left", (8.0, 8.0, -9.0), 5.0)}
 _SIZE = (28, 26, 24)
 _SPACING = (2.0, 2.0, 2.2)
@@ -23,6 +26,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def aligned_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People whose scans lie as they should: how the pairs of an adaptation are aligned is tested elsewhere."""
+    monkeypatch.setattr(trainer.finetune_lesson, "prealign", lambda _data, pairs, _cache: {key: Affine.identity() for key in pairs})
 
 
 def _draw(person: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from tuning import base_weights, listed
 
-import trainer.finetune
+import trainer.finetune_lesson
 import trainer.finetune_options
 from trainer.finetune_look import Exam, Look
 from unireg_cli.__main__ import main
@@ -24,7 +24,6 @@ from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.network import Network, settings_as_json
 from unireg_cli.model.settings import NetworkSettings
 from unireg_cli.registration.prediction import Prediction, predict
-from unireg_cli.spatial import Affine
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,8 @@ def unireg(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _quick(aligned_people: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """One thread, aligned people, small lattices, an empty folder as the current one."""
-    monkeypatch.setattr(trainer.finetune, "prealign", lambda _data, pairs, _cache: {key: Affine.identity() for key in pairs})
     monkeypatch.setattr(trainer.finetune_options.Options, "__post_init__", _small(trainer.finetune_options.Options.__post_init__))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)

@@ -6,27 +6,19 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from tuning import SMALL, base_weights, listed, options
+from tuning import SMALL, base_weights, listed, options, scripted, told
 
 import trainer.finetune
-from trainer.compute import Compute
-from trainer.config import Segmenting, Source, TrainConfig
 from trainer.finetune import finetune
-from trainer.finetune_data import read_pairs
 from trainer.finetune_look import Exam, Look, Measure
-from trainer.finetune_options import Options
 from trainer.finetune_step import Lesson, learn
-from trainer.finetune_task import What, make_task
-from trainer.loop import segmentation
-from trainer.sampling import Gallery
+from trainer.finetune_task import What
 from unireg_cli.errors import InputError, UsageError, WeightsError
 from unireg_cli.io.weights import WeightsFile, read_weights
 from unireg_cli.loading import load_model
@@ -35,17 +27,8 @@ from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.prediction import as_ask
-from unireg_cli.spatial import Affine
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread, and people who lie as they should: how pairs are aligned is tested elsewhere."""
-    monkeypatch.setattr(trainer.finetune, "prealign", lambda _data, pairs, _cache: {key: Affine.identity() for key in pairs})
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("aligned_people")
 
 
 @pytest.fixture
@@ -59,23 +42,6 @@ def displacement(network: Network, *words: str) -> torch.Tensor:
     images, known = torch.rand(2, 1, 16, 16, 16, generator=random), torch.ones(2, 1, 8, 8, 8)
     with torch.inference_mode():
         found: torch.Tensor = network(images, known, as_ask(Condition(network.known.resolve(words)), network.known)).displacement
-    return found
-
-
-def scripted(monkeypatch: pytest.MonkeyPatch, qualities: list[float], seen: list[torch.Tensor] | None = None) -> None:
-    """Looks that see what the script says, before the first step and at every look."""
-    script = iter(qualities)
-
-    def look(_exam: Exam, network: Network, _request: Any, _smoothness: Any, step: int) -> Look:
-        if seen is not None:
-            seen.append(network.state_dict()["levels.0.head.controller.bias"].clone())
-        return Look(step, next(script), 0.1, 0.0)
-
-    monkeypatch.setattr(Exam, "look", look)
-
-
-def told(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
     return found
 
 
@@ -329,78 +295,3 @@ def test_names_of_an_adapter_are_the_bases_and_its_own(organs: Path, tmp_path: P
     model = load_model(run.output)
     assert model.vocabulary.size == vocabulary().size + 1 and model.network.known.size == vocabulary().size
     assert model.training.gaps("odd_organ", model.vocabulary) == [] and model.training.gaps("pancreas", model.vocabulary) == ["pancreas"]
-
-
-def with_segmenter(path: Path) -> WeightsFile:
-    """Weights whose segmenter was taught the liver, to be adapted with little to look at."""
-    liver = vocabulary().structure_id("liver")
-    assert liver is not None
-    recipe = {"segmenting": {"voxels": [8_000, 8_000], "box": 8_000}}
-    return base_weights(path, replace(SMALL, segmented=(liver,)), recipe=recipe)
-
-
-def test_all_teaches_the_segmenter_the_labels(
-    organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scripted(monkeypatch, [0.5, 0.6, 0.7])
-    base = with_segmenter(tmp_path / "base.safetensors")
-    words = {"anatomy": "my_organs", "what": What.ALL, "rate": 1e-3, "steps": 20, "look_every": 10}
-    run = options(listed(organs, "seen"), tmp_path, base, **words)
-    assert finetune(run).improved
-    ids = [vocabulary().structure_id(name) for name in ("liver", "spleen", "kidney_left")]
-    network = load_model(run.output).network_for(("my_organs",))
-    assert network.settings.segmented == tuple(ids) == tuple(told(run.output)["network"]["segmented"])
-    begun = make_task(base, "my_organs", What.ALL, read_pairs(run.pairs))
-    assert mistaken(network, run) < 0.9 * mistaken(begun.network(begun.tensors), run)
-
-
-def test_a_controller_leaves_the_segmenter_to_its_base(organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [0.5, 0.6, 0.7])
-    base = with_segmenter(tmp_path / "base.safetensors")
-    run = options(listed(organs, "plain"), tmp_path, base, anatomy="my_organs", rate=5e-2)
-    assert finetune(run).improved
-    assert not any("segmenter" in name for name in safetensors.torch.load_file(run.output))
-    model = load_model(run.output)
-    assert model.tuned is not None and model.tuned.settings.segmented == base_segmented(base)
-    segmenters = (model.tuned.segmenter, model.network.segmenter)
-    assert all(one is not None and torch.equal(one.queries, base.tensors["segmenter.queries"]) for one in segmenters)
-
-
-def mistaken(network: Network, run: Options) -> float:
-    """The segmenter's loss on scans under views that are the same for all networks."""
-    pairs = read_pairs(run.pairs).called(dict(enumerate(map(vocabulary().structure_id, ("liver", "spleen", "kidney_left")), 1)))
-    config = TrainConfig((Source(path="x"),), network=network.settings, segmenting=Segmenting(voxels=(8_000, 8_000), box=8_000))
-    total = 0.0
-    for seed in range(5):
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            parts = segmentation(network, pairs.data, config, vocabulary(), Gallery(), Compute(torch.device("cpu")), generator)
-        total += sum(map(float, parts.values()))
-    return total
-
-
-@pytest.mark.parametrize("what", list(What))
-def test_segmenter_is_the_bases_where_nothing_is_better(
-    organs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: What
-) -> None:
-    scripted(monkeypatch, [0.5, 0.4])
-    base = with_segmenter(tmp_path / "base.safetensors")
-    run = options(listed(organs, "unseen", (0, 1, 2)), tmp_path, base, anatomy="mine", what=what, rate=3e-2, steps=2)
-    assert not finetune(run).improved
-    model = load_model(run.output)
-    network = model.network_for(("mine",))
-    assert network.settings.segmented == base_segmented(base) and network.segmenter is not None
-    assert torch.equal(network.segmenter.queries, base.tensors["segmenter.queries"])
-
-
-def test_a_single_structure_teaches_itself_alone(organs: Path, tmp_path: Path) -> None:
-    base = with_segmenter(tmp_path / "base.safetensors")
-    task = make_task(base, "spleen", What.ALL, read_pairs(listed(organs, "one", (0, 1, 2))))
-    spleen = vocabulary().structure_id("spleen")
-    assert task.segmented == (*base_segmented(base), spleen) and task.taught == (spleen,)
-    # Nobody has seen it yet.
-    assert task.tensors["segmenter.trust"].tolist() == [1.0, 0.0]
-
-
-def base_segmented(base: WeightsFile) -> tuple[int, ...]:
-    return tuple(base.config["network"]["segmented"])

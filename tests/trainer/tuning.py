@@ -1,4 +1,4 @@
-"""Weights, configs and lists of pairs that are quick to learn from."""
+"""Weights, configs and lists of pairs that are quick to learn from, looks that follow a script, and what a run has told."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from trainer.config import Segmenting, TrainConfig
 from trainer.config_file import read_config
+from trainer.finetune_look import Exam, Look
 from trainer.finetune_options import Options
 from unireg_cli.io.weights import WeightsFile, read_weights, write_weights
 from unireg_cli.model.anatomy import vocabulary
@@ -64,3 +66,20 @@ def options(pairs: Path, folder: Path, base: WeightsFile, **changes: Any) -> Opt
 def small_views(path: Path, **changes: Any) -> TrainConfig:
     """The config in a file, with little for its segmenter to look at."""
     return replace(read_config(path), segmenting=Segmenting(voxels=(8_000, 8_000), box=8_000), **changes)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, qualities: list[float], seen: list[torch.Tensor] | None = None) -> None:
+    """Looks that see what the script says, before the first step and at every look."""
+    script = iter(qualities)
+
+    def look(_exam: Exam, network: Network, _request: Any, _smoothness: Any, step: int) -> Look:
+        if seen is not None:
+            seen.append(network.state_dict()["levels.0.head.controller.bias"].clone())
+        return Look(step, next(script), 0.1, 0.0)
+
+    monkeypatch.setattr(Exam, "look", look)
+
+
+def told(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    return found
