@@ -36,10 +36,30 @@ def test_maps_of_one_person_are_laid_more_softly_and_its_prediction_is_settled_w
     grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
     for after in (False, True):
         inter, intra = (map_levels(grid, Settings(mode=mode), after_network=after)[0].smoothing for mode in (Mode.INTER, Mode.INTRA))
-        assert intra.velocity == pytest.approx(0.73 * inter.velocity) and intra.field == pytest.approx(0.73 * inter.field)
-    # 2.9 voxels at the smoothness that the shipped weights have for one person.
+        assert intra.velocity == pytest.approx(0.5 * inter.velocity) and intra.field == pytest.approx(0.5 * inter.field)
+    # 2.9 voxels at the smoothness that the shipped weights have for one person, 4.0 where maps lead.
     fast = Settings(mode=Mode.INTRA, effort=Effort.FAST, smoothness=0.65)
     assert settling_width(fast, steered=False) == pytest.approx(2.915, abs=0.01)
+    assert settling_width(fast, steered=False, leading=True) == pytest.approx(4.014, abs=0.01)
+    between_people = Settings(effort=Effort.FAST, smoothness=0.65)
+    assert settling_width(between_people, steered=False, leading=True) == settling_width(between_people, steered=False)
+
+
+def test_maps_of_one_person_are_laid_more_firmly_above_the_weights_own_smoothness() -> None:
+    grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
+    velocity = {
+        (mode, smoothness): map_levels(grid, Settings(mode=mode, smoothness=smoothness), after_network=True)[0].smoothing.velocity
+        for mode in Mode
+        for smoothness in (0.65, 0.825, 1.0)
+    }
+    shares = [velocity[Mode.INTRA, smoothness] / velocity[Mode.INTER, smoothness] for smoothness in (0.65, 0.825, 1.0)]
+    assert shares == pytest.approx([0.5, 0.55, 0.7])
+
+
+def test_maps_of_one_person_are_laid_on_a_finer_scale_after_the_network() -> None:
+    grid = Grid.from_arrays((200, 200, 200), (1.0,) * 3, (0.0,) * 3, np.eye(3))
+    inter, intra = (map_levels(grid, Settings(mode=mode), after_network=True)[-1] for mode in (Mode.INTER, Mode.INTRA))
+    assert inter.grid.voxels == pytest.approx(60_000, rel=0.1) and intra.grid.voxels == pytest.approx(250_000, rel=0.1)
 
 
 def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:

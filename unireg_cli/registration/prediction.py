@@ -89,8 +89,12 @@ def settling(mode: Mode, smoothness: float) -> float:
     Repeated passes roughen the field. On tune pairs a width of 0.6 takes a tenth of the spread of log |J| away at hardly any overlap;
     3 instead of 2 takes a tenth of hearts', at 0.009 of Dice.
     """
-    firm = max(0.0, smoothness - _FIRM) / (1 - _FIRM)
-    return _SETTLING[mode] * smoothness**2 + _FIRMER[mode] * firm**2
+    return _SETTLING[mode] * smoothness**2 + _FIRMER[mode] * beyond_own(smoothness) ** 2
+
+
+def beyond_own(smoothness: float) -> float:
+    """How much more than any weights' own smoothness is asked for, 0..1."""
+    return max(0.0, smoothness - _FIRM) / (1 - _FIRM)
 
 
 def displacement_on(displacement: Tensor, own: Grid, grid: Grid) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unireg_cli.registration.alignment import ENOUGH, FINEST, coarser
-from unireg_cli.registration.prediction import settling
+from unireg_cli.registration.prediction import beyond_own, settling
 from unireg_cli.registration.refinement import Level, Smoothing
 from unireg_cli.registration.settings import Settings
 from unireg_cli.spatial import Grid
@@ -36,10 +36,14 @@ _STEPS_STEERED: dict[Effort, tuple[int, ...]] = {
 }
 # How much more the refinement smooths for one person twice.
 _INTRA_STIFFER = 1.2
-# How much less the maps of one person do where they alone are laid together: the network's part is settled wide between them. On the five
-# tune hearts 1.2, as above, and a settling of 1.9 voxels gave --fast 0.816 of Dice at a spread of log |J| of 0.424; 0.73 and 2.9 give 0.830
-# and 0.446, 0.73 and 3.3 0.826 and 0.426. The default mode had 0.816 and 0.451 and has 0.832 and 0.459.
-_INTRA_MAPS_SOFTER = 0.73
+# How much less the maps of one person do where they alone are laid together, and what is added, with the square of the smoothness, to the
+# width that settles the network's part between them, voxels. With finer maps after it (_MAP_STEPS_AFTER) the five tune hearts have with
+# --fast 0.839 of Dice at a spread of log |J| of 0.453; 0.73, nothing, and maps on 60,000 voxels gave 0.830 and 0.445. In the default mode
+# they have 0.839 and 0.451 and had 0.832 and 0.458. Six hearts of the training list gain 0.005 at equal roughness.
+_INTRA_MAPS_SOFTER, _INTRA_WIDER_MAPPED = 0.5, 2.6
+# Added to the former from the weights' own smoothness on, with the square of what is above it: at 1 so much. Without it hearts of the tune
+# split and six of the training list have log |J| spread by 0.20 at 1, with it by 0.15, and had 0.13; 0.3 gives 0.11 and 0.04 of Dice less.
+_INTRA_MAPS_FIRMER = 0.2
 # Between two people the network gives the large, regular part and the refinement adds the detail; what is rough in a prediction it does not
 # mend. On tune pairs a prediction asked for smoother by this and settled wider by so many voxels, refined 1.2 instead of 1.7 times as
 # smoothly, gained 0.011 of Dice on abdomen_mr and 0.016 on brain_mr and cost hippocampus_mr 0.002, at about the same roughness. Hearts of
@@ -68,9 +72,10 @@ _VOXELS_MAPPED = 1_500_000
 # Where nothing but structure maps has a say: voxels of a scale, about, and most steps there. Tune pairs (five hearts), --fast: scales of
 # 60,000 and 400,000 voxels both times, smoothing by 2.5 and 1.2, and a network up to 2 million gave abdomen_ct 0.638, abdomen_mr 0.815 and
 # hearts 0.822; 20,000 and 60,000 before, 100,000 after, and 3 million 0.647, 0.829 and 0.824 in four fifths of the time. Ten more steps
-# before and 60,000 voxels after then gained 0.003 and 0.002 on abdomens and cost hearts 0.001, in less time.
+# before and 60,000 voxels after then gained 0.003 and 0.002 on abdomens and cost hearts 0.001, in less time. One person's structures agree
+# in finer detail: 250,000 voxels after gave hearts 0.002 more at equal roughness; 400,000 the same.
 _MAP_STEPS_BEFORE = ((20_000, 40), (60_000, 20))
-_MAP_STEPS_AFTER = ((60_000, 12),)
+_MAP_STEPS_AFTER = {Mode.INTER: ((60_000, 12),), Mode.INTRA: ((250_000, 12),)}
 _MAP_SMOOTHING = Smoothing(2.0, 1.0)
 # The same for the structures that were asked for alone, after that. On two tune pairs each, hearts gain
 # 0.03 of Dice and abdomen_mr 0.05, others lose nothing.
@@ -82,8 +87,11 @@ ASKED_PARTS = (1.0, 0.5, 0.25)
 
 def map_levels(grid: Grid, settings: Settings, *, after_network: bool) -> list[Level]:
     """Scales on which structure maps alone are laid onto each other, the last one no finer than ``grid``."""
-    own = _INTRA_MAPS_SOFTER if settings.mode is Mode.INTRA else 1.0
-    return _alone(grid, _MAP_STEPS_AFTER if after_network else _MAP_STEPS_BEFORE, _MAP_SMOOTHING, (0.5 + settings.smoothness) * own)
+    steps = _MAP_STEPS_AFTER[settings.mode] if after_network else _MAP_STEPS_BEFORE
+    own = 1.0
+    if settings.mode is Mode.INTRA:
+        own = _INTRA_MAPS_SOFTER + _INTRA_MAPS_FIRMER * beyond_own(settings.smoothness) ** 2
+    return _alone(grid, steps, _MAP_SMOOTHING, (0.5 + settings.smoothness) * own)
 
 
 def asked_levels(grid: Grid, settings: Settings) -> list[Level]:
@@ -125,9 +133,14 @@ def network_smoothness(settings: Settings, *, steered: bool) -> float:
     return min(1.0, settings.smoothness + (_SMOOTHER_BEFORE[settings.mode] if _refined(settings, steered) else 0.0))
 
 
-def settling_width(settings: Settings, *, steered: bool) -> float:
-    """How wide a Gaussian settles the prediction, voxels of its lattice; wider where a refinement adds its own detail."""
+def settling_width(settings: Settings, *, steered: bool, leading: bool = False) -> float:
+    """How wide a Gaussian settles the prediction, voxels of its lattice; wider where a refinement adds its own detail.
+
+    ``leading``: structure maps lead, and between images of one person they say better than the network what is fine.
+    """
     more = _WIDER_BEFORE[settings.mode] if _refined(settings, steered) else 0.0
+    if leading and settings.mode is Mode.INTRA:
+        more += _INTRA_WIDER_MAPPED * settings.smoothness**2
     return settling(settings.mode, settings.smoothness) + more
 
 
