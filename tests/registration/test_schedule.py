@@ -40,9 +40,9 @@ def test_maps_of_one_person_are_laid_more_softly_and_its_prediction_is_settled_w
     # 2.9 voxels at the smoothness that the shipped weights have for one person, 4.0 where maps lead.
     fast = Settings(mode=Mode.INTRA, effort=Effort.FAST, smoothness=0.65)
     assert settling_width(fast, steered=False) == pytest.approx(2.915, abs=0.01)
-    assert settling_width(fast, steered=False, leading=True) == pytest.approx(4.014, abs=0.01)
+    assert settling_width(fast, steered=False, mapped=True) == pytest.approx(4.014, abs=0.01)
     between_people = Settings(effort=Effort.FAST, smoothness=0.65)
-    assert settling_width(between_people, steered=False, leading=True) == settling_width(between_people, steered=False)
+    assert settling_width(between_people, steered=False, mapped=True) == settling_width(between_people, steered=False)
 
 
 def test_maps_of_one_person_are_laid_more_firmly_above_the_weights_own_smoothness() -> None:

@@ -111,7 +111,7 @@ def _predict(
     question = Question(network.to(device), pair.fixed, pair.moving, aligned.affine, as_ask(condition, known, device))
     found = predict(question, box, plan, begun)
     pair.decisions["network_grid"] = found.lattice.describe()
-    found = replace(found, displacement=found.settled(settling_width(settings, steered=steered, leading=leading)))
+    found = replace(found, displacement=found.settled(settling_width(settings, steered=steered, mapped=leading)))
     if maps is not None:
         found = lay_after(pair, aligned.affine, maps, found, settings)
     found, told = look_closer(question, box, maps, found, finest)

@@ -40,10 +40,12 @@ _INTRA_STIFFER = 1.2
 # width that settles the network's part between them, voxels. With finer maps after it (_MAP_STEPS_AFTER) the five tune hearts have with
 # --fast 0.839 of Dice at a spread of log |J| of 0.453; 0.73, nothing, and maps on 60,000 voxels gave 0.830 and 0.445. In the default mode
 # they have 0.839 and 0.451 and had 0.832 and 0.458. Six hearts of the training list gain 0.005 at equal roughness.
-_INTRA_MAPS_SOFTER, _INTRA_WIDER_MAPPED = 0.5, 2.6
-# Added to the former from the weights' own smoothness on, with the square of what is above it: at 1 so much. Without it hearts of the tune
-# split and six of the training list have log |J| spread by 0.20 at 1, with it by 0.15, and had 0.13; 0.3 gives 0.11 and 0.04 of Dice less.
-_INTRA_MAPS_FIRMER = 0.2
+_MAPS_SOFTER = {Mode.INTER: 1.0, Mode.INTRA: 0.5}
+_WIDER_MAPPED = {Mode.INTER: 0.0, Mode.INTRA: 2.6}
+# What is added to the former from the weights' own smoothness on, with the square of what is above it: at 1 so much. Without it hearts of
+# the tune split and six of the training list have log |J| spread by 0.20 at 1, with it by 0.15, and had 0.13; 0.3 gives 0.11 and 0.03 to
+# 0.04 of Dice less.
+_MAPS_FIRMER = {Mode.INTER: 0.0, Mode.INTRA: 0.2}
 # Between two people the network gives the large, regular part and the refinement adds the detail; what is rough in a prediction it does not
 # mend. On tune pairs a prediction asked for smoother by this and settled wider by so many voxels, refined 1.2 instead of 1.7 times as
 # smoothly, gained 0.011 of Dice on abdomen_mr and 0.016 on brain_mr and cost hippocampus_mr 0.002, at about the same roughness. Hearts of
@@ -88,9 +90,7 @@ ASKED_PARTS = (1.0, 0.5, 0.25)
 def map_levels(grid: Grid, settings: Settings, *, after_network: bool) -> list[Level]:
     """Scales on which structure maps alone are laid onto each other, the last one no finer than ``grid``."""
     steps = _MAP_STEPS_AFTER[settings.mode] if after_network else _MAP_STEPS_BEFORE
-    own = 1.0
-    if settings.mode is Mode.INTRA:
-        own = _INTRA_MAPS_SOFTER + _INTRA_MAPS_FIRMER * beyond_own(settings.smoothness) ** 2
+    own = _MAPS_SOFTER[settings.mode] + _MAPS_FIRMER[settings.mode] * beyond_own(settings.smoothness) ** 2
     return _alone(grid, steps, _MAP_SMOOTHING, (0.5 + settings.smoothness) * own)
 
 
@@ -133,14 +133,14 @@ def network_smoothness(settings: Settings, *, steered: bool) -> float:
     return min(1.0, settings.smoothness + (_SMOOTHER_BEFORE[settings.mode] if _refined(settings, steered) else 0.0))
 
 
-def settling_width(settings: Settings, *, steered: bool, leading: bool = False) -> float:
+def settling_width(settings: Settings, *, steered: bool, mapped: bool = False) -> float:
     """How wide a Gaussian settles the prediction, voxels of its lattice; wider where a refinement adds its own detail.
 
-    ``leading``: structure maps lead, and between images of one person they say better than the network what is fine.
+    ``mapped``: structure maps lead, and between images of one person they say better than the network what is fine.
     """
     more = _WIDER_BEFORE[settings.mode] if _refined(settings, steered) else 0.0
-    if leading and settings.mode is Mode.INTRA:
-        more += _INTRA_WIDER_MAPPED * settings.smoothness**2
+    if mapped:
+        more += _WIDER_MAPPED[settings.mode] * settings.smoothness**2
     return settling(settings.mode, settings.smoothness) + more
 
 
