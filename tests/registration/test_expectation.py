@@ -25,7 +25,7 @@ from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Steering, make_guide
 from unireg_cli.spatial import Affine, Chain, Image
 from unireg_cli.spatial.sampling import sample_index
-from unireg_cli.types import Effort
+from unireg_cli.types import Effort, Mode
 
 SETTINGS = Settings(effort=Effort.DEFAULT)
 HERE, THERE = ((-10.0, 4.0, 0.0), 12.0, 0.4), ((-4.0, 4.0, 0.0), 12.0, 0.4)
@@ -96,6 +96,40 @@ def test_maps_that_make_the_images_less_alike_are_not_used(
     found = expect(network, aligned(image, image), None, SETTINGS)
     assert found.maps is None and np.allclose(found.aligned.affine.matrix, np.eye(4)) and not found.prediction.displacement.any()
     assert "not used: similarity" in found.aligned.pair.decisions["structures"]
+
+
+def test_images_are_familiar_where_the_segmenter_is_sure_of_what_it_sees(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, dark = tiny_network(still=True), Image(texture(60, 4.0)(GRID.points_lps()).astype(np.float32), GRID)
+    assert expect(network, aligned(dark, dark), None, SETTINGS).familiar, "nobody looked"
+    network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
+    network.settings = replace(network.settings, segmented=(0,))
+    pair = aligned(*(Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)))
+    seen = expect(network, pair, None, SETTINGS)
+    assert seen.familiar and seen.maps is not None and 0.72 < seen.maps.familiarity <= 1
+    monkeypatch.setattr("unireg_cli.registration.expectation._FAMILIAR", seen.maps.familiarity + 1e-6)
+    assert not expect(network, pair, None, SETTINGS).familiar
+    network.segmenter = ByBrightness((99.0,))  # type: ignore[assignment]
+    assert not expect(network, pair, None, SETTINGS).familiar, "nothing is seen"
+
+
+@pytest.mark.parametrize(("enough", "asked_again"), [(0.9, True), (1.1, False)])
+def test_maps_of_one_person_that_agree_are_held_against_the_network_alone(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, enough: float, asked_again: bool
+) -> None:
+    network = tiny_network(still=True)
+    network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
+    fixed, moved = balls(GRID, HERE), balls(GRID, THERE)
+    # The ball moves by whole voxels: under the affine that maps find, nothing is left of their difference.
+    maps = map_structures(named(0.4), (fixed, moved), BODIES, Affine.identity())
+    assert maps is not None and maps.leading
+    monkeypatch.setattr("unireg_cli.registration.expectation.map_structures", lambda *_: maps)
+    monkeypatch.setattr("unireg_cli.registration.expectation._NOTHING_LEFT", enough)
+    given = aligned(*(Image(view.values.numpy(), GRID) for view in (fixed, moved)))
+    found = expect(network, given, None, replace(SETTINGS, mode=Mode.INTRA))
+    assert found.maps is not None and maps.agreement(found.aligned.affine) > 0.9 > maps.agreement(Affine.identity())
+    assert ("with their maps" in found.aligned.pair.decisions["structures"]) is asked_again
 
 
 @pytest.mark.parametrize(("least", "asked_again"), [(-1.0, False), (2.0, True)])

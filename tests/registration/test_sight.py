@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scenes import cube
 
 from unireg_cli.registration.network_grid import Box
-from unireg_cli.registration.sight import shared_box
+from unireg_cli.registration.sight import Sight, shared_box
 from unireg_cli.spatial import Affine, Grid
 
 SMALL, LARGE = cube(20, 2.0), cube(100, 2.0)
@@ -35,3 +36,10 @@ def test_of_the_small_one_all_is_looked_at_and_never_more_than_its_body() -> Non
 def test_images_that_do_not_seem_to_meet_are_looked_at_altogether(far: float) -> None:
     away = Affine.from_parts(np.eye(3), np.array([0.0, far, 0.0]), np.zeros(3))
     assert shared_box(LARGE, whole(LARGE), SMALL, whole(SMALL), away) == whole(LARGE)
+
+
+@pytest.mark.parametrize(("counts", "familiarity"), [((3, 1), 0.8), ((0, 2), 0.5), ((0, 0), 0.0)])
+def test_familiarity_is_the_mean_certainty_of_a_voxel(counts: tuple[int, int], familiarity: float) -> None:
+    nothing = torch.zeros(1, 2, 2, 2)
+    sight = Sight(nothing, nothing[0], SMALL, torch.tensor(counts), np.zeros((2, 3)), torch.tensor([0.9, 0.5]))
+    assert sight.familiarity == pytest.approx(familiarity)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scenes import cube, show, texture
 
 from unireg_cli.errors import InputError, UsageError
+from unireg_cli.model.network import Network
 from unireg_cli.registration.landmarks import Landmarks
 from unireg_cli.registration.pipeline import align_images, bend, register_images
 from unireg_cli.registration.segmentations import Segmentations
@@ -79,6 +83,21 @@ def test_wrong_guides_are_refused_before_the_work(monkeypatch: pytest.MonkeyPatc
         register_images(fixed, moving, QUICK, steering=Steering(None, outside))
     with pytest.raises(UsageError, match="needs segmentations or landmarks"):
         Steering()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_with_landmarks_the_refinement_is_as_stiff_as_without_and_with_segmentations_it_is_not(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    monkeypatch.setattr("unireg_cli.registration.pipeline.prediction_helps", lambda *_: True)
+    image, network = show(texture(60, 4.0), GRID), tiny_network(still=True)
+    ball = Image((np.linalg.norm(GRID.points_lps(), axis=-1) < 15).astype(np.uint8), GRID)
+    points = np.random.default_rng(1).uniform(-18, 18, (6, 3))
+    given = (None, Steering(None, Landmarks(points, points, np.ones(6))), Steering(Segmentations(ball, ball), None))
+    settings = replace(QUICK, mode=mode, iterations=1)
+    found = [register_images(image, image, settings, network=network, steering=one).steering for one in given]
+    alone, marked, segmented = (one.stiffness for one in found if one is not None)
+    assert marked == alone > segmented
 
 
 def test_the_report_says_what_the_wishes_did() -> None:

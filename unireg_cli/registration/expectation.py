@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,15 +31,25 @@ _MUCH_CLOSER = 0.7
 # 0.013 at most, and could turn affines so far that Dice fell from 0.63 to 0.16; of sets that were learned from, 0.11 and 0.06 at least. No
 # more than that: who doubts right maps loses as much, for images are often more alike without them. Hearts of one person lose most.
 _DOUBTED_ALONE, _DOUBTED_REFINED = 0.03, 0.02
+# Familiarity from which on images are of a kind that the network has learned from: those of five sets, two or more tune pairs each, lie at
+# 0.76 to 0.94, those of two sets that were left out of training, sixteen pairs, at 0.57 to 0.68.
+_FAMILIAR = 0.72
+# Maps of one person are doubted where they agree by more than this under the affine: then what is left of their difference is mostly what
+# is wrong with them.
+_NOTHING_LEFT = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
-    """The network's ``prediction`` from the affine of ``aligned``, which structure ``maps``, if any, have corrected."""
+    """The network's ``prediction`` from the affine of ``aligned``, which structure ``maps``, if any, have corrected.
+
+    ``familiar``: whether the network knows such images, as far as that was looked at.
+    """
 
     aligned: Aligned
     prediction: Prediction
     maps: StructureMaps | None
+    familiar: bool
 
 
 def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Settings, most_voxels: int | None = None) -> Expectation:
@@ -51,16 +62,16 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     """
     finest = min(network.settings.pair_voxels, most_voxels or network.settings.pair_voxels)
     mapped, maps = _map(network, aligned, settings)
-    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps)
+    familiar = not _looks(network, aligned) or (maps is not None and maps.familiarity >= _FAMILIAR)
+    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps, familiar)
     if maps is None:
         return found
     before, after = likeness(aligned.pair, aligned.affine), likeness(aligned.pair, mapped.affine, found.prediction)
     judges = guide is not None and guide.landmarks is not None
-    least = 0.0 if settings.mode is Mode.INTRA else _DOUBTED_ALONE if network_alone(settings) else _DOUBTED_REFINED
-    if after > before + least and not judges:
+    if after > before + _least_gain(mapped, maps, settings) and not judges:
         return found
     plain = aligned.undecided()
-    other = Expectation(plain, _predict(network, plain, None, guide, settings, finest), None)
+    other = Expectation(plain, _predict(network, plain, None, guide, settings, finest), None, familiar)
     alone = likeness(plain.pair, plain.affine, other.prediction)
     better = found if after > max(before, alone) else other
     words = f"{'' if better is found else 'not used: '}similarity {after:.3f} with their maps, {alone:.3f} without, {before:.3f} before"
@@ -73,9 +84,21 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     return better
 
 
+def _least_gain(mapped: Aligned, maps: StructureMaps, settings: Settings) -> float:
+    """How much more alike than under the affine alone the images must be for the maps that led there not to be doubted."""
+    if settings.mode is Mode.INTRA:
+        return math.inf if maps.leading and maps.agreement(mapped.affine) > _NOTHING_LEFT else 0.0
+    return _DOUBTED_ALONE if network_alone(settings) else _DOUBTED_REFINED
+
+
+def _looks(network: Network, aligned: Aligned) -> bool:
+    """Whether the network looks for structures: if it was taught any, unless the user knows better where they are."""
+    return network.segmenter is not None and (aligned.steering is None or aligned.steering.segmentations is None)
+
+
 def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligned, StructureMaps | None]:
-    """Where the network believes structures to be, unless the user knows it better, and the affine that this brings."""
-    if network.segmenter is None or (aligned.steering is not None and aligned.steering.segmentations is not None):
+    """Where the network believes structures to be, if it looks, and the affine that this brings."""
+    if not _looks(network, aligned):
         return aligned, None
     aligned = aligned.undecided()
     pair, asked = aligned.pair, network.known.resolve(settings.anatomy)

@@ -48,7 +48,8 @@ class StructureMaps:
     ``reliance``: how far the structures are relied on in the mean, 0 to 1. ``leading``: whether they are sure enough to be laid together
     before the network and after it, and not only to pull beside the images. ``asked_reliance``: that of the structures that were
     asked for; None if all were, or if none of them is seen in both images. ``sought`` (D, H, W): how probably each voxel of the fixed
-    ``grid`` is of one of these, sure or not; None if all were asked for, or none that the segmenter was taught.
+    ``grid`` is of one of these, sure or not; None if all were asked for, or none that the segmenter was taught. ``familiarity``: that of
+    the image that is less familiar to the segmenter, see ``Sight``; 0 to 1.
     """
 
     fixed: Tensor
@@ -61,6 +62,7 @@ class StructureMaps:
     shares: Tensor
     reliance: float
     leading: bool
+    familiarity: float
     asked_reliance: float | None = None
     sought: Tensor | None = None
 
@@ -139,6 +141,7 @@ def map_structures(
         shares=torch.where(of_asked, 1.0, _OTHERS) if some else torch.ones(len(of_asked), device=device),
         reliance=reliance,
         leading=reliance >= _LEADING,
+        familiarity=min(sight.familiarity for sight in sights),
         asked_reliance=float(trust[wanted].mean()) if some else None,
         sought=_packed(segmenter, sights[0], torch.arange(len(ids), device=device), among)[0] if bool(among.any()) else None,
     )

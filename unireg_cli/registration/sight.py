@@ -39,6 +39,11 @@ class Sight:
     centres: FloatArray
     certainty: Tensor
 
+    @property
+    def familiarity(self) -> float:
+        """Mean probability of the likeliest structure over all voxels that are of one; 0 without any."""
+        return float((self.counts * self.certainty).sum() / self.counts.sum().clamp_min(1))
+
 
 def see(network: Network, segmenter: Segmenter, view: View, box: Box) -> Sight:
     """A normalised image, looked at within ``box`` on an upright lattice."""
