@@ -108,10 +108,13 @@ def test_images_are_familiar_where_the_segmenter_is_sure_of_what_it_sees(
     pair = aligned(*(Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)))
     seen = expect(network, pair, None, SETTINGS)
     assert seen.familiar and seen.maps is not None and 0.72 < seen.maps.familiarity <= 1
+    assert seen.aligned.pair.decisions["familiarity"] == f"{seen.maps.familiarity:.2f}, like images that the network has learned from"
     monkeypatch.setattr("unireg_cli.registration.expectation._FAMILIAR", seen.maps.familiarity + 1e-6)
     assert not expect(network, pair, None, SETTINGS).familiar
     network.segmenter = ByBrightness((99.0,))  # type: ignore[assignment]
-    assert not expect(network, pair, None, SETTINGS).familiar, "nothing is seen"
+    nothing = expect(network, pair, None, SETTINGS)
+    assert not nothing.familiar, "nothing is seen"
+    assert nothing.aligned.pair.decisions["familiarity"] == "0.00, unlike images that the network has learned from"
 
 
 @pytest.mark.parametrize(("enough", "asked_again"), [(0.9, True), (1.1, False)])

@@ -11,6 +11,7 @@ from scenes import cube, show, texture
 
 from unireg_cli.model.network import Network
 from unireg_cli.registration import pipeline
+from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.expectation import Expectation, expect
 from unireg_cli.registration.judging import more_believable
 from unireg_cli.registration.known import Known
@@ -51,19 +52,23 @@ def test_without_a_prediction_maps_of_one_person_are_kept_where_the_images_are_f
     mode: Mode,
     kept: bool,
 ) -> None:
-    known: list[Known] = []
+    known: list[tuple[Aligned, Known]] = []
 
     def expected(*words: object) -> Expectation:
-        return replace(expect(*words), familiar=familiar, maps="maps")  # type: ignore[arg-type]
+        found = expect(*words)  # type: ignore[arg-type]
+        found.aligned.pair.decisions["structures"] = "one seen"
+        return replace(found, familiar=familiar, maps="maps")  # type: ignore[arg-type]
 
-    def deformed(_aligned: object, of: Known, *_: object) -> None:
-        known.append(of)
+    def deformed(aligned: Aligned, of: Known, *_: object) -> None:
+        known.append((aligned, of))
 
     monkeypatch.setattr(pipeline, "expect", expected)
     monkeypatch.setattr(pipeline, "prediction_helps", lambda *_: False)
     monkeypatch.setattr(pipeline, "_deform", deformed)
     register_images(*pair, replace(SETTINGS, mode=mode), network=tiny_network(still=True))
-    assert [(one.prediction, one.maps) for one in known] == [(None, "maps" if kept else None)]
+    ((aligned, found),) = known
+    assert (found.prediction, found.maps) == (None, "maps" if kept else None)
+    assert aligned.pair.decisions["structures"] == ("one seen" if kept else "one seen (not used)")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,8 @@ def test_the_engine_is_tried_too_where_two_people_are_unfamiliar(
     assert bool(tried) is compared
     names = [stage.name for stage in found.stages]
     assert names == ["prepare", "align", "predict", *(["refine", "finish"] * (2 if compared else 1))]
+    warned = any("few images like these" in line for line in found.warnings)
+    assert warned is (not familiar and settings.effort is Effort.FAST)
     if compared:
         ours, plain = tried
         alone = register_images(*pair, settings)

@@ -62,7 +62,7 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     """
     finest = min(network.settings.pair_voxels, most_voxels or network.settings.pair_voxels)
     mapped, maps = _map(network, aligned, settings)
-    familiar = not _looks(network, aligned) or (maps is not None and maps.familiarity >= _FAMILIAR)
+    familiar = not _looks(network, aligned) or _is_familiar(maps)
     found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps, familiar)
     if maps is None:
         return found
@@ -80,7 +80,8 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
         with_maps, without = (guide.mean_error(one.aligned.affine, one.prediction.on, grid, later) for one in (found, other))
         better = found if with_maps < _MUCH_CLOSER * without else other
         words = f"landmarks {with_maps:.2f} mm off with their maps, {without:.2f} without"
-    better.aligned.pair.decisions["structures"] = f"{mapped.pair.decisions['structures']} ({words})"
+    told = mapped.pair.decisions
+    better.aligned.pair.decisions.update(familiarity=told["familiarity"], structures=f"{told['structures']} ({words})")
     return better
 
 
@@ -89,6 +90,11 @@ def _least_gain(mapped: Aligned, maps: StructureMaps, settings: Settings) -> flo
     if settings.mode is Mode.INTRA:
         return math.inf if maps.leading and maps.agreement(mapped.affine) > _NOTHING_LEFT else 0.0
     return _DOUBTED_ALONE if network_alone(settings) else _DOUBTED_REFINED
+
+
+def _is_familiar(maps: StructureMaps | None) -> bool:
+    """Whether a network that looked for structures knows such images; not where it sees none in both of them."""
+    return maps is not None and maps.familiarity >= _FAMILIAR
 
 
 def _looks(network: Network, aligned: Aligned) -> bool:
@@ -111,6 +117,8 @@ def _map(network: Network, aligned: Aligned, settings: Settings) -> tuple[Aligne
         aligned = replace(aligned, affine=affine)
     names = [] if maps is None else [network.known.name_of(id) for id in maps.structures]
     pair.decisions["structures"] = f"{len(names)} seen in both images{': ' if names else ''}{', '.join(names)}"
+    kind = "like" if _is_familiar(maps) else "unlike"
+    pair.decisions["familiarity"] = f"{0 if maps is None else maps.familiarity:.2f}, {kind} images that the network has learned from"
     return aligned, maps
 
 

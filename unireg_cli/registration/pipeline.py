@@ -13,7 +13,7 @@ from unireg_cli.model.network import Network
 from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.alignment import align, coarser
 from unireg_cli.registration.attention import attend
-from unireg_cli.registration.expectation import expect
+from unireg_cli.registration.expectation import Expectation, expect
 from unireg_cli.registration.finish import finish_field
 from unireg_cli.registration.judging import JUDGE_VOXELS, gain_warning, judge_field, more_believable, prediction_helps, similarities
 from unireg_cli.registration.known import Known
@@ -38,6 +38,8 @@ from unireg_cli.spatial.velocity import compose
 from unireg_cli.types import Mode, TransformKind
 
 __all__ = ["Aligned", "Prepared", "Progress", "align_images", "bend", "finish_field", "prepare", "quiet", "register_images"]
+
+_UNFAMILIAR = "the network has learned from few images like these, and --fast is the network alone; compare with a run without --fast"
 
 Progress = Callable[[str, int, int], None]
 
@@ -142,16 +144,20 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
             alone, two_people = network_alone(settings), settings.mode is Mode.INTER
             helps = alone or prediction_helps(found.prediction, found.aligned, aligned.affine, settings.mode)
         if not helps and (two_people or not found.familiar):
-            return _deform(_without_maps(aligned, found.aligned), Known(None, None, guide), settings, watch, progress)
+            return _deform(_without_maps(aligned, found), Known(None, None, guide), settings, watch, progress)
         known = Known(found.prediction if helps else None, found.maps, guide)
         result = _deform(found.aligned, known, settings, watch, progress)
-        if found.familiar or alone or guide is not None or not two_people:
+        if found.familiar or guide is not None:
             return result
-        plain = _deform(_without_maps(aligned, found.aligned), Known(None, None, None), settings, watch, progress)
+        if alone:
+            return replace(result, warnings=(*result.warnings, _UNFAMILIAR))
+        if not two_people:
+            return result
+        plain = _deform(_without_maps(aligned, found), Known(None, None, None), settings, watch, progress)
         return replace(more_believable(result, plain), stages=watch.stages)
 
 
-def _without_maps(aligned: Aligned, mapped: Aligned) -> Aligned:
+def _without_maps(aligned: Aligned, found: Expectation) -> Aligned:
     """The pair as it was aligned, for a network that does not know it, with what was decided since then.
 
     Between two people a prediction hardly helps only where the network has not seen such images, and then its structure maps are no
@@ -159,8 +165,8 @@ def _without_maps(aligned: Aligned, mapped: Aligned) -> Aligned:
     engine alone ends at 0.752 and 0.639. Two images of one person may just be alike; only where they are unfamiliar are maps dropped too
     (a training CT under a known motion, of a set that was left out: 1.6 mm off with them, 0.5 mm without).
     """
-    decisions = {key: words for key, words in mapped.pair.decisions.items() if key != "affine"}
-    if "structures" in decisions:
+    decisions = {key: words for key, words in found.aligned.pair.decisions.items() if key != "affine"}
+    if found.maps is not None:
         decisions["structures"] += " (not used)"
     return replace(aligned, pair=replace(aligned.pair, decisions=decisions))
 
