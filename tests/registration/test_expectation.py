@@ -101,8 +101,8 @@ def test_maps_that_make_the_images_less_alike_are_not_used(
 def test_images_are_familiar_where_the_segmenter_is_sure_of_what_it_sees(
     tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, dark = tiny_network(still=True), Image(texture(60, 4.0)(GRID.points_lps()).astype(np.float32), GRID)
-    assert expect(network, aligned(dark, dark), None, SETTINGS).familiar, "nobody looked"
+    network, image = tiny_network(still=True), show(texture(60, 4.0), GRID)
+    assert expect(network, aligned(image, image), None, SETTINGS).familiar, "nobody looked"
     network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
     network.settings = replace(network.settings, segmented=(0,))
     pair = aligned(*(Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)))
