@@ -10,6 +10,7 @@ import torch
 from scenes import cube
 from torch import Tensor, nn
 
+from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.registration.alignment import View
 from unireg_cli.spatial import Grid
 
@@ -35,10 +36,11 @@ class ByBrightness(nn.Module):
         return torch.cat((torch.zeros_like(found[:, :1]), found), dim=1)
 
 
-def network(*levels: float, sight_voxels: int = 1_200_000):  # type: ignore[no-untyped-def]
-    """A network with ids 10, 20, ... for these."""
-    ids = tuple(10 * (1 + k) for k in range(len(levels)))
-    return SimpleNamespace(segmenter=ByBrightness(levels), settings=SimpleNamespace(segmented=ids, divisor=4, sight_voxels=sight_voxels))
+def network(*levels: float, sight_voxels: int = 1_200_000, ids: Sequence[int] = ()):  # type: ignore[no-untyped-def]
+    """A network that knows these, with ids 10, 20, ... unless others are given."""
+    segmented = tuple(ids) or tuple(10 * (1 + k) for k in range(len(levels)))
+    settings = SimpleNamespace(segmented=segmented, divisor=4, sight_voxels=sight_voxels)
+    return SimpleNamespace(segmenter=ByBrightness(levels), settings=settings, known=vocabulary())
 
 
 def balls(grid: Grid, *balls: tuple[tuple[float, float, float], float, float]) -> View:

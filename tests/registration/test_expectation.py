@@ -102,13 +102,19 @@ def test_images_are_familiar_where_the_segmenter_is_sure_of_what_it_sees(
     tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, image = tiny_network(still=True), show(texture(60, 4.0), GRID)
-    assert expect(network, aligned(image, image), None, SETTINGS).familiar, "nobody looked"
+    unseen = expect(network, aligned(image, image), None, SETTINGS)
+    assert unseen.familiar and not unseen.known, "nobody looked"
     network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
     network.settings = replace(network.settings, segmented=(0,))
     pair = aligned(*(Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)))
     seen = expect(network, pair, None, SETTINGS)
-    assert seen.familiar and seen.maps is not None and 0.72 < seen.maps.familiarity <= 1
+    assert seen.familiar and seen.known and seen.maps is not None and 0.72 < seen.maps.familiarity <= 1
     assert seen.aligned.pair.decisions["familiarity"] == f"{seen.maps.familiarity:.2f}, like images that the network has learned from"
+    with monkeypatch.context() as patch:
+        # Where nothing is left of the maps' difference, knowing the images does not help.
+        patch.setattr("unireg_cli.registration.expectation._NOTHING_LEFT", seen.maps.agreement(Affine.identity()) - 1e-3)
+        same = expect(network, pair, None, SETTINGS)
+        assert same.familiar and same.maps is not None and not same.known
     monkeypatch.setattr("unireg_cli.registration.expectation._FAMILIAR", seen.maps.familiarity + 1e-6)
     assert not expect(network, pair, None, SETTINGS).familiar
     network.segmenter = ByBrightness((99.0,))  # type: ignore[assignment]
@@ -135,9 +141,9 @@ def test_maps_of_one_person_that_agree_are_held_against_the_network_alone(
     assert ("with their maps" in found.aligned.pair.decisions["structures"]) is asked_again
 
 
-@pytest.mark.parametrize(("least", "asked_again"), [(-1.0, False), (2.0, True)])
-def test_maps_that_hardly_help_are_held_against_the_network_alone(
-    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, least: float, asked_again: bool
+@pytest.mark.parametrize(("least", "enough", "asked_again"), [(-1.0, 2.0, False), (2.0, 2.0, True), (2.0, 0.72, False)])
+def test_maps_that_hardly_help_are_held_against_the_network_alone_unless_the_images_are_familiar(
+    tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, least: float, enough: float, asked_again: bool
 ) -> None:
     network = tiny_network(still=True)
     network.segmenter = ByBrightness((0.5,))  # type: ignore[assignment]
@@ -145,6 +151,7 @@ def test_maps_that_hardly_help_are_held_against_the_network_alone(
     pair = [Image(balls(GRID, ball).values.numpy(), GRID) for ball in (HERE, THERE)]
     for name in ("_DOUBTED_ALONE", "_DOUBTED_REFINED"):
         monkeypatch.setattr(f"unireg_cli.registration.expectation.{name}", least)
+    monkeypatch.setattr("unireg_cli.registration.expectation._FAMILIAR", enough)
     found = expect(network, aligned(*pair), None, SETTINGS)
     # A network that moves nothing is worse without the maps, which bring the balls together.
     words = found.aligned.pair.decisions["structures"]

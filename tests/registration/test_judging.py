@@ -63,7 +63,7 @@ def test_without_a_prediction_maps_of_one_person_are_kept_where_the_images_are_f
         known.append((aligned, of))
 
     monkeypatch.setattr(pipeline, "expect", expected)
-    monkeypatch.setattr(pipeline, "prediction_helps", lambda *_: False)
+    monkeypatch.setattr(pipeline, "prediction_helps", lambda *_, known: False)
     monkeypatch.setattr(pipeline, "_deform", deformed)
     register_images(*pair, replace(SETTINGS, mode=mode), network=tiny_network(still=True))
     ((aligned, found),) = known
@@ -98,7 +98,7 @@ def test_the_engine_is_tried_too_where_two_people_are_unfamiliar(
         return plain
 
     monkeypatch.setattr(pipeline, "expect", expected)
-    monkeypatch.setattr(pipeline, "prediction_helps", lambda *_: True)
+    monkeypatch.setattr(pipeline, "prediction_helps", lambda *_, known: True)
     monkeypatch.setattr(pipeline, "more_believable", believed)
     network = tiny_network(awake=0.05)
     found = register_images(*pair, settings, network=network)

@@ -27,7 +27,7 @@ from unireg_cli.spatial import Affine, Grid, Image
 from unireg_cli.spatial.drawing import draw
 from unireg_cli.spatial.jacobian import index_determinant
 from unireg_cli.spatial.resample import resample
-from unireg_cli.types import Effort, Interpolation, Mode, Start, TransformKind
+from unireg_cli.types import Effort, Interpolation, Start, TransformKind
 
 
 def middle(part: Tensor, grid: Grid) -> np.ndarray:
@@ -131,6 +131,28 @@ def test_maps_lead_only_where_they_are_relied_on() -> None:
         assert one.asked_reliance == pytest.approx(second) and (one.asked() is not None) is alone
 
 
+@pytest.mark.parametrize(
+    ("names", "trust", "sliding"),
+    [
+        (("liver", "spleen"), (0.8, 0.8), 1.0),
+        (("liver", "spleen"), (0.75, 0.69), 0.4),
+        (("liver", "spleen"), (0.65, 0.65), 0.0),
+        # The parts of a heart are one muscle, however sure the maps are of them; of two regions the larger trust decides.
+        (("heart_ventricle_left", "heart_ventricle_right"), (0.9, 0.9), 0.0),
+        (("liver", "heart_ventricle_left"), (0.9, 0.7), 1.0),
+        (("liver", "heart_ventricle_left"), (0.7, 0.9), 0.0),
+    ],
+)
+def test_organs_of_the_abdomen_slide_as_far_as_their_maps_are_relied_on(
+    names: tuple[str, str], trust: tuple[float, float], sliding: float
+) -> None:
+    ids = [id for id in map(vocabulary().structure_id, names) if id is not None]
+    known, view = network(0.4, 0.8, ids=ids), balls(GRID, *FIXED)
+    known.segmenter.trust = torch.tensor(trust)
+    maps = map_structures(known, (view, view), BODIES, Affine.identity())
+    assert len(ids) == 2 and maps is not None and maps.sliding == pytest.approx(sliding, abs=1e-5)
+
+
 def test_many_structures_share_channels_and_stay_apart() -> None:
     levels = [0.05 + 0.05 * k for k in range(18)]
     spots = [((-24.0 + 9 * (k % 6), -20.0 + 18 * (k // 6), 0.0), 4.5, level) for k, level in enumerate(levels)]
@@ -207,7 +229,7 @@ def test_a_registration_uses_what_the_network_recognises_and_says_so(
 
     if effort is Effort.DEFAULT:
         # A network whose prediction does not help is not believed about structures either.
-        monkeypatch.setitem(judging._LEAST_GAIN, Mode.INTER, 2.0)
+        monkeypatch.setattr(judging, "KNOWN_LOSS", -2.0)
         known.segmenter = ByBrightness((0.5, 1.0))  # type: ignore[assignment]
         left_out, engine = (register_images(*pair, settings, network=one) for one in (known, None))
         assert left_out.field is not None and engine.field is not None

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from brightness import BODIES, GRID, balls, network
 
 from unireg_cli.registration.alignment import ENOUGH, FINEST
+from unireg_cli.registration.maps import StructureMaps, map_structures
 from unireg_cli.registration.schedule import (
     map_levels,
     map_strength,
     most_voxels,
     network_alone,
+    network_plan,
     network_smoothness,
     refinement_steps,
     settling_width,
@@ -21,8 +24,16 @@ from unireg_cli.registration.schedule import (
     voxels_for_affine,
 )
 from unireg_cli.registration.settings import Settings
-from unireg_cli.spatial import Grid
+from unireg_cli.spatial import Affine, Grid
 from unireg_cli.types import Effort, Mode, TransformKind
+
+
+def still_maps(sliding: float = 0.0) -> StructureMaps:
+    """Maps of two balls, of organs that do not slide along each other unless it is said how far they do."""
+    view = balls(GRID, ((-10.0, 4.0, 0.0), 12.0, 0.4), ((14.0, -4.0, 6.0), 10.0, 0.8))
+    maps = map_structures(network(0.4, 0.8), (view, view), BODIES, Affine.identity())
+    assert maps is not None
+    return replace(maps, sliding=sliding)
 
 
 def test_one_person_twice_is_refined_more_stiffly() -> None:
@@ -35,7 +46,8 @@ def test_one_person_twice_is_refined_more_stiffly() -> None:
 def test_maps_of_one_person_are_laid_more_softly_and_its_prediction_is_settled_wider() -> None:
     grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
     for after in (False, True):
-        inter, intra = (map_levels(grid, Settings(mode=mode), after_network=after)[0].smoothing for mode in (Mode.INTER, Mode.INTRA))
+        levels = (map_levels(grid, Settings(mode=mode), still_maps(), after_network=after) for mode in (Mode.INTER, Mode.INTRA))
+        inter, intra = (each[0].smoothing for each in levels)
         assert intra.velocity == pytest.approx(0.5 * inter.velocity) and intra.field == pytest.approx(0.5 * inter.field)
     # 2.9 voxels at the smoothness that the shipped weights have for one person, 4.0 where maps lead.
     fast = Settings(mode=Mode.INTRA, effort=Effort.FAST, smoothness=0.65)
@@ -47,8 +59,9 @@ def test_maps_of_one_person_are_laid_more_softly_and_its_prediction_is_settled_w
 
 def test_maps_of_one_person_are_laid_more_firmly_above_the_weights_own_smoothness() -> None:
     grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
+    maps = still_maps()
     velocity = {
-        (mode, smoothness): map_levels(grid, Settings(mode=mode, smoothness=smoothness), after_network=True)[0].smoothing.velocity
+        (mode, smoothness): map_levels(grid, Settings(mode=mode, smoothness=smoothness), maps, after_network=True)[0].smoothing.velocity
         for mode in Mode
         for smoothness in (0.65, 0.825, 1.0)
     }
@@ -58,17 +71,43 @@ def test_maps_of_one_person_are_laid_more_firmly_above_the_weights_own_smoothnes
 
 def test_maps_of_one_person_are_laid_on_a_finer_scale_after_the_network() -> None:
     grid = Grid.from_arrays((200, 200, 200), (1.0,) * 3, (0.0,) * 3, np.eye(3))
-    inter, intra = (map_levels(grid, Settings(mode=mode), after_network=True)[-1] for mode in (Mode.INTER, Mode.INTRA))
+    inter, intra = (map_levels(grid, Settings(mode=mode), still_maps(), after_network=True)[-1] for mode in (Mode.INTER, Mode.INTRA))
     assert inter.grid.voxels == pytest.approx(60_000, rel=0.1) and intra.grid.voxels == pytest.approx(250_000, rel=0.1)
 
 
 def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
     for mode in Mode:
         settings = Settings(mode=mode)
-        assert stiffness(settings, after_network=True, mapped=True) == pytest.approx(1.15 * stiffness(settings, after_network=True))
+        assert stiffness(settings, after_network=True, maps=still_maps()) == pytest.approx(1.15 * stiffness(settings, after_network=True))
     plain, mapped = (refinement_steps(Settings(), network=True, steered=False, mapped=flag) for flag in (False, True))
     # What is large has been done by the maps alone.
     assert mapped[:-2] == (0, 0) and plain[1] > 0 and all(0 < one < other for one, other in zip(mapped[-2:], plain[-2:], strict=True))
+
+
+def test_maps_of_sliding_organs_of_two_people_are_softer_up_to_the_end_and_refined_more_stiffly() -> None:
+    grid = Grid.from_arrays((60, 60, 60), (2.0,) * 3, (0.0,) * 3, np.eye(3))
+    for smoothness, share in ((0.4, 0.7), (0.65, 0.7), (1.0, 1.0)):
+        settings = Settings(smoothness=smoothness)
+        for after in (False, True):
+            still, half, sliding = (
+                map_levels(grid, settings, still_maps(how_far), after_network=after)[0].smoothing for how_far in (0.0, 0.5, 1.0)
+            )
+            assert sliding.velocity == pytest.approx(share * still.velocity) and sliding.field == pytest.approx(share * still.field)
+            assert half.velocity == pytest.approx((1 + share) / 2 * still.velocity)
+    two, one = (Settings(mode=mode) for mode in (Mode.INTER, Mode.INTRA))
+    still, sliding = still_maps(), still_maps(1.0)
+    assert stiffness(two, after_network=True, maps=sliding) == pytest.approx(1.5 / 1.15 * stiffness(two, after_network=True, maps=still))
+    # One person's tissue has its own rules, whatever it shows.
+    assert map_levels(grid, one, sliding, after_network=True) == map_levels(grid, one, still, after_network=True)
+    assert stiffness(one, after_network=True, maps=sliding) == stiffness(one, after_network=True, maps=still)
+
+
+def test_the_network_is_shown_fewer_lattices_after_maps_and_fewer_yet_of_sliding_organs() -> None:
+    plans = [network_plan(Settings(), maps) for maps in (None, still_maps(), still_maps(1.0))]
+    assert [len(plan) for plan in plans] == [5, 3, 2]
+    plain, mapped, sliding = (max(plan)[0] for plan in plans)
+    assert plain == mapped == 2 * sliding and plans[1][0] == plans[2][0]
+    assert network_plan(Settings(), still_maps(0.49)) == plans[1] == network_plan(Settings(mode=Mode.INTRA), still_maps(1.0))
 
 
 def test_two_people_whose_maps_lead_are_refined_on_fewer_voxels() -> None:
@@ -95,11 +134,11 @@ def test_maps_pull_no_further_than_they_are_relied_on() -> None:
 
 def test_maps_alone_are_laid_together_coarsely_before_the_network_and_stiffen_with_smoothness() -> None:
     grid = Grid.from_arrays((80, 70, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
-    before, levels = (map_levels(grid, Settings(smoothness=0.3), after_network=after) for after in (False, True))
+    before, levels = (map_levels(grid, Settings(smoothness=0.3), still_maps(), after_network=after) for after in (False, True))
     assert [level.grid.voxels for level in before] == sorted(level.grid.voxels for level in before)
     assert before[0].grid.voxels < before[-1].grid.voxels <= levels[0].grid.voxels <= grid.voxels
     assert all(level.steps > 0 for level in (*before, *levels))
-    stiff = map_levels(grid, Settings(smoothness=0.9), after_network=True)
+    stiff = map_levels(grid, Settings(smoothness=0.9), still_maps(), after_network=True)
     assert all(more.smoothing.velocity > less.smoothing.velocity for more, less in zip(stiff, levels, strict=True))
 
 
@@ -136,6 +175,6 @@ def test_finest_steps_are_the_ones_asked_for() -> None:
 
 @pytest.mark.parametrize("effort", Effort)
 def test_guides_take_no_step_away(effort: Effort) -> None:
-    for network in (False, True):
-        free, steered = (refinement_steps(Settings(effort=effort), network=network, steered=flag) for flag in (False, True))
+    for predicted in (False, True):
+        free, steered = (refinement_steps(Settings(effort=effort), network=predicted, steered=flag) for flag in (False, True))
         assert all(more >= less for more, less in zip(steered, free, strict=True)) and any(steered)

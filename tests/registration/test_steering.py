@@ -89,7 +89,7 @@ def test_wrong_guides_are_refused_before_the_work(monkeypatch: pytest.MonkeyPatc
 def test_with_landmarks_the_refinement_is_as_stiff_as_without_and_with_segmentations_it_is_not(
     tiny_network: Callable[..., Network], monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
-    monkeypatch.setattr("unireg_cli.registration.pipeline.prediction_helps", lambda *_: True)
+    monkeypatch.setattr("unireg_cli.registration.pipeline.prediction_helps", lambda *_, known: True)
     image, network = show(texture(60, 4.0), GRID), tiny_network(still=True)
     ball = Image((np.linalg.norm(GRID.points_lps(), axis=-1) < 15).astype(np.uint8), GRID)
     points = np.random.default_rng(1).uniform(-18, 18, (6, 3))

@@ -10,13 +10,13 @@ from unireg_cli.model.condition import Condition
 from unireg_cli.model.network import Network
 from unireg_cli.registration.aligned import Aligned
 from unireg_cli.registration.closeup import look_closer
-from unireg_cli.registration.judging import likeness
+from unireg_cli.registration.judging import KNOWN_LOSS, likeness
 from unireg_cli.registration.laying import lay_after, lay_before
 from unireg_cli.registration.map_affine import brought_together
 from unireg_cli.registration.maps import StructureMaps, map_structures
 from unireg_cli.registration.network_grid import body_box, network_grid
-from unireg_cli.registration.prediction import PLAN, PLAN_MAPPED, Prediction, Question, as_ask, predict
-from unireg_cli.registration.schedule import network_alone, network_smoothness, settling_width
+from unireg_cli.registration.prediction import Prediction, Question, as_ask, predict
+from unireg_cli.registration.schedule import network_alone, network_plan, network_smoothness, settling_width
 from unireg_cli.registration.settings import Settings
 from unireg_cli.registration.steering import Guide
 from unireg_cli.spatial.inverse import invert_index
@@ -34,8 +34,10 @@ _DOUBTED_ALONE, _DOUBTED_REFINED = 0.03, 0.02
 # Familiarity from which on images are of a kind that the network has learned from: those of five sets, two or more tune pairs each, lie at
 # 0.76 to 0.94, those of two sets that were left out of training, sixteen pairs, at 0.57 to 0.68.
 _FAMILIAR = 0.72
-# Maps of one person are doubted where they agree by more than this under the affine: then what is left of their difference is mostly what
-# is wrong with them.
+# Voxels on which maps are laid together, and landmarks followed, before the network, about: as many as its first lattice after maps has.
+_BEGUN_VOXELS = 140_000
+# Maps are doubted where they agree by more than this, of one person under the affine that they have corrected, of two under the images'
+# own: then what is left of their difference is mostly what is wrong with them.
 _NOTHING_LEFT = 0.9
 
 
@@ -43,13 +45,15 @@ _NOTHING_LEFT = 0.9
 class Expectation:
     """The network's ``prediction`` from the affine of ``aligned``, which structure ``maps``, if any, have corrected.
 
-    ``familiar``: whether the network knows such images, as far as that was looked at.
+    ``familiar``: whether the network knows such images, as far as that was looked at; ``known``: whether maps of such images are there, and
+    differ under the images' own affine.
     """
 
     aligned: Aligned
     prediction: Prediction
     maps: StructureMaps | None
     familiar: bool
+    known: bool = False
 
 
 def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Settings, most_voxels: int | None = None) -> Expectation:
@@ -57,18 +61,19 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
 
     Structure maps are a belief about each image on its own: if in the end the images are hardly more alike than under the affine alone,
     they may be wrong, as in a kind of image that the segmenter has not seen. Then the network is asked without them too, and they are used
-    only if the images are more alike with them. Landmarks of the user judge instead: maps are used only if they leave these much closer to
+    only if the images are more alike with them. Of two people in images that it knows they may be a little less alike. Landmarks of the user judge instead: maps are used only if they leave these much closer to
     their partners.
     """
     finest = min(network.settings.pair_voxels, most_voxels or network.settings.pair_voxels)
     mapped, maps = _map(network, aligned, settings)
     familiar = not _looks(network, aligned) or _is_familiar(maps)
-    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps, familiar)
+    known = maps is not None and familiar and maps.agreement(aligned.affine) <= _NOTHING_LEFT
+    found = Expectation(mapped, _predict(network, mapped, maps, guide, settings, finest), maps, familiar, known)
     if maps is None:
         return found
     before, after = likeness(aligned.pair, aligned.affine), likeness(aligned.pair, mapped.affine, found.prediction)
     judges = guide is not None and guide.landmarks is not None
-    if after > before + _least_gain(mapped, maps, settings) and not judges:
+    if after > before + _least_gain(found, settings) and not judges:
         return found
     plain = aligned.undecided()
     other = Expectation(plain, _predict(network, plain, None, guide, settings, finest), None, familiar)
@@ -85,10 +90,14 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
     return better
 
 
-def _least_gain(mapped: Aligned, maps: StructureMaps, settings: Settings) -> float:
+def _least_gain(found: Expectation, settings: Settings) -> float:
     """How much more alike than under the affine alone the images must be for the maps that led there not to be doubted."""
     if settings.mode is Mode.INTRA:
-        return math.inf if maps.leading and maps.agreement(mapped.affine) > _NOTHING_LEFT else 0.0
+        maps = found.maps
+        alike = maps is not None and maps.leading and maps.agreement(found.aligned.affine) > _NOTHING_LEFT
+        return math.inf if alike else 0.0
+    if found.known:
+        return -KNOWN_LOSS
     return _DOUBTED_ALONE if network_alone(settings) else _DOUBTED_REFINED
 
 
@@ -131,8 +140,9 @@ def _predict(
     condition = Condition(known.resolve(settings.anatomy), settings.mode, network_smoothness(settings, steered=steered))
     box = body_box(pair.foreground > 0)
     leading = maps is not None and maps.leading
-    plan = [(min(voxels, finest), passes) for voxels, passes in (PLAN_MAPPED if leading else PLAN)]
-    grid = network_grid(pair.fixed.grid, box, pair.moving.grid, min(PLAN_MAPPED[0][0], plan[-1][0]))
+    wanted = network_plan(settings, maps if leading else None)
+    plan = [(min(voxels, finest), passes) for voxels, passes in wanted]
+    grid = network_grid(pair.fixed.grid, box, pair.moving.grid, min(_BEGUN_VOXELS, plan[-1][0]))
     # Where landmarks show a large motion, images alone would lead the network to the wrong place, and what it finds from there is no
     # longer wrong in a way that a few landmarks could mend.
     spline = None if guide is None else guide.start(aligned.affine, None, grid, device)

@@ -34,7 +34,12 @@ class Known:
     @property
     def mapped(self) -> bool:
         """Whether structure maps lead."""
-        return self.maps is not None and self.maps.leading
+        return self.leaders is not None
+
+    @property
+    def leaders(self) -> StructureMaps | None:
+        """The structure maps if they lead."""
+        return self.maps if self.maps is not None and self.maps.leading else None
 
     def before(self, fixed: View, affine: Affine) -> Before | None:
         """The displacement to start from, on any grid: the network's, after a spline that the landmarks ask for; None for no start."""

@@ -37,7 +37,7 @@ def lay_before(
     pair: Prepared, affine: Affine, maps: StructureMaps, grid: Grid, settings: Settings, begun: Prediction | None = None
 ) -> Prediction:
     """What structure maps alone bring, on ``grid``, before the network sees the pair; from where ``begun`` leads, if given."""
-    levels, before = map_levels(grid, settings, after_network=False), None if begun is None else begun.on
+    levels, before = map_levels(grid, settings, maps, after_network=False), None if begun is None else begun.on
     displacement = resize_displacement(_moved(pair, affine, levels, before, map_pull(maps.alike(), affine, before)), grid.shape)
     if before is not None:
         displacement = compose(before(grid), displacement)
@@ -51,7 +51,7 @@ def lay_after(pair: Prepared, affine: Affine, maps: StructureMaps, prediction: P
     wrong, and nearly always the similarity with it. ``pair.decisions`` says how far it was.
     """
     if maps.leading:
-        levels = map_levels(prediction.grid, settings, after_network=True)
+        levels = map_levels(prediction.grid, settings, maps, after_network=True)
         prediction = _composed(prediction, _moved(pair, affine, levels, prediction.on, map_pull(maps.alike(), affine, prediction.on)))
     asked = maps.asked()
     if asked is None:

@@ -142,7 +142,7 @@ def bend(aligned: Aligned, settings: Settings, *, network: Network | None = None
             progress("predict", 0, 1)
             found = expect(network, aligned, guide, settings)
             alone, two_people = network_alone(settings), settings.mode is Mode.INTER
-            helps = alone or prediction_helps(found.prediction, found.aligned, aligned.affine, settings.mode)
+            helps = alone or prediction_helps(found.prediction, found.aligned, aligned.affine, settings.mode, known=found.known)
         if not helps and (two_people or not found.familiar):
             return _deform(_without_maps(aligned, found), Known(None, None, guide), settings, watch, progress)
         known = Known(found.prediction if helps else None, found.maps, guide)
@@ -240,7 +240,7 @@ def _refined(
     prediction, guide = known.prediction, known.guide
     segmented = guide is not None and guide.structures is not None
     # Segmentations are followed closely. Landmarks are few, and a spline has followed them already: the rest is the images', as without.
-    stiff = stiffness(settings, after_network=prediction is not None and not segmented, mapped=known.mapped)
+    stiff = stiffness(settings, after_network=prediction is not None and not segmented, maps=known.leaders)
     steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=known.mapped)
     levels = plan_levels(grid, steps, stiff - 0.5)
     before = known.before(pair.fixed, affine)

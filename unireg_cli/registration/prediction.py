@@ -24,8 +24,6 @@ from unireg_cli.types import Mode
 # Voxels of the lattice and passes on it, one after the other: what is large is found on few voxels, and each pass starts from
 # what those before it have left.
 PLAN = ((30_000, 1), (60_000, 1), (140_000, 1), (700_000, 1), (3_000_000, 1))
-# The same after structure maps have been laid together: what is large is done.
-PLAN_MAPPED = ((140_000, 1), (700_000, 1), (3_000_000, 1))
 # Lattices of up to so many voxels are passed both ways, fixed to moving and moving to fixed, and the mean is taken: on tune pairs it
 # is a tenth smoother at the same overlap. A lattice may be a little larger than it was asked for. Up to 1,000,000, as it was, --fast has
 # 0.002 of Dice more on abdomen_ct and as much less on other sets, and log |J| spreads by 0.01 less, for a tenth of its time.
