@@ -61,8 +61,8 @@ def expect(network: Network, aligned: Aligned, guide: Guide | None, settings: Se
 
     Structure maps are a belief about each image on its own: if in the end the images are hardly more alike than under the affine alone,
     they may be wrong, as in a kind of image that the segmenter has not seen. Then the network is asked without them too, and they are used
-    only if the images are more alike with them. Of two people in images that it knows they may be a little less alike. Landmarks of the user judge instead: maps are used only if they leave these much closer to
-    their partners.
+    only if the images are more alike with them. Two people in images that it knows may be a little less alike. Landmarks of the user judge
+    instead: maps are used only if they leave these much closer to their partners.
     """
     finest = min(network.settings.pair_voxels, most_voxels or network.settings.pair_voxels)
     mapped, maps = _map(network, aligned, settings)
