@@ -7,13 +7,10 @@ import torch
 from torch.nn import functional
 
 from unireg_cli.model.layers import (
-    NEIGHBOURS,
     Convolution,
-    Match,
     Neighbourhood,
     Pointwise,
     Residual,
-    correlation,
     doubled,
     halves_to_channels,
     joined,
@@ -89,60 +86,6 @@ def test_doubled_keeps_voxel_edges() -> None:
     # Edges at 0 and 4 of two voxels with centres at 1 and 3; the four new centres are at 0.5, 1.5, 2.5, 3.5.
     line = torch.tensor([0.0, 4.0]).view(1, 1, 1, 1, 2)
     assert doubled(line)[0, 0, 0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
-
-
-def test_neighbours_are_all_or_those_that_share_a_face() -> None:
-    assert len(NEIGHBOURS[27]) == len(set(NEIGHBOURS[27])) == 27
-    assert set(NEIGHBOURS[7]) == {(1, 1, 1), (0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 0), (1, 1, 2)}
-
-
-@pytest.mark.parametrize("neighbours", [7, 27])
-def test_correlation_by_hand(neighbours: int) -> None:
-    fixed, moved = torch.randn(1, 3, 4, 5, 6), torch.randn(1, 3, 4, 5, 6)
-    found = correlation(fixed, moved, neighbours)
-    assert found.shape == (1, neighbours, 4, 5, 6)
-    for place in ((1, 2, 3), (0, 0, 0), (3, 4, 5)):
-        here = fixed[0, :, place[0], place[1], place[2]]
-        for k, step in enumerate(NEIGHBOURS[neighbours]):
-            # Beyond the edge its voxels repeat.
-            z, y, x = (min(max(at + part - 1, 0), n - 1) for at, part, n in zip(place, step, (4, 5, 6), strict=True))
-            there = moved[0, :, z, y, x]
-            cosine = float((here * there).sum() / (here.norm() * there.norm()))
-            assert float(found[0, k, place[0], place[1], place[2]]) == pytest.approx(cosine, abs=1e-5)
-
-
-def test_correlation_of_nothing_is_nothing() -> None:
-    empty = torch.zeros(1, 2, 3, 3, 3)
-    assert torch.equal(correlation(empty, empty, 7), torch.zeros(1, 7, 3, 3, 3))
-
-
-@pytest.mark.parametrize("neighbours", [7, 27])
-@pytest.mark.parametrize("step", [(2, 1, 1), (1, 0, 1), (1, 1, 2), (1, 1, 1)])
-def test_match_points_at_the_best_neighbour(neighbours: int, step: tuple[int, int, int]) -> None:
-    match = Match(neighbours)
-    similarity = torch.full((1, neighbours, 2, 2, 2), -1.0)
-    similarity[:, NEIGHBOURS[neighbours].index(step)] = 1.0
-    z, y, x = (part - 1 for part in step)
-    # exp(-20) of a weight is left for each of the others.
-    assert torch.allclose(match(similarity)[0, :, 1, 0, 1], torch.tensor([x, y, z], dtype=torch.float32), rtol=0, atol=1e-6)
-
-
-def test_match_is_the_weighted_mean_and_zero_where_all_are_alike() -> None:
-    match = Match(7)
-    assert torch.allclose(match(torch.full((1, 7, 2, 2, 2), 0.3)), torch.zeros(1, 3, 2, 2, 2), rtol=0, atol=1e-6)
-    similarity = torch.zeros(1, 7, 1, 1, 1)
-    similarity[0, NEIGHBOURS[7].index((1, 1, 2))] = 0.1
-    # Six weights of 1 and one of e^(10 * 0.1), that of x + 1; the one of x - 1 pulls back.
-    e = 2.718281828
-    assert match(similarity)[0, :, 0, 0, 0].tolist() == pytest.approx([(e - 1) / (6 + e), 0, 0], abs=1e-6)
-
-
-def test_match_of_a_moved_image_is_its_motion() -> None:
-    # Random features tell every place apart; the moved image shows at x + 1 what the fixed one shows at x.
-    fixed = torch.randn(1, 16, 6, 6, 6)
-    moved = torch.roll(fixed, 1, dims=4)
-    found = Match(27)(correlation(fixed, moved, 27))[0, :, :, :, 1:-2].mean(dim=(1, 2, 3))
-    assert found.tolist() == pytest.approx([1, 0, 0], abs=0.15)
 
 
 def test_a_condition_changes_a_convolution_only_after_training() -> None:

@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         for down, mix in zip(self.down, self.mix, strict=True):
             found.append(mix(activate(down(found[-1]))))
         for level in range(len(found) - 2, -1, -1):
-            found[level] = found[level] + doubled(self.lateral[level](found[level + 1]))
+            found[level] = doubled(self.lateral[level](found[level + 1])).add_(found[level])
             found[level] = self.merge[level - 1](found[level]) if level else activate(found[level])
         match = tuple(project(features) for project, features in zip(self.match, found, strict=len(self.match) > 0))
         return Features(match, found[0], found[1])

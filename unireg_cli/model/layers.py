@@ -95,7 +95,8 @@ class Residual(nn.Module):
         found = self.first(features, condition)
         if self.second is not None:
             found = self.second(activate(found))
-        return activate(features + found)
+        # Into the newest tensor: nothing that a gradient needs, and no memory has to be fetched.
+        return activate(found.add_(features))
 
 
 def halves_to_channels(image: Tensor, known: Tensor) -> Tensor:
@@ -116,48 +117,17 @@ def halves_to_channels(image: Tensor, known: Tensor) -> Tensor:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Feature maps (1, C, D, H, W) one after the other along C, in the type of the first.
-
-    All are brought to channels-last memory and one type first: a part that differs would give a result that convolutions have to convert.
-    """
-    alike = [part.to(parts[0].dtype, memory_format=torch.channels_last_3d) for part in parts]
-    return torch.cat(alike, dim=1)
+    """Feature maps (1, C, D, H, W) one after the other along C, in channels-last memory and the type of the first, whatever theirs is."""
+    first, count = parts[0], sum(part.shape[1] for part in parts)
+    found = first.new_empty((first.shape[0], *first.shape[2:], count))
+    # Part by part: torch.cat along the channels runs on one core.
+    at = 0
+    for part in parts:
+        found[..., at : at + part.shape[1]] = part.permute(0, 2, 3, 4, 1)
+        at += part.shape[1]
+    return found.permute(0, 4, 1, 2, 3)
 
 
 def doubled(features: Tensor) -> Tensor:
     """Features at twice the resolution, linear between voxels."""
     return interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
-
-
-_STEPS = [(z, y, x) for z in range(3) for y in range(3) for x in range(3)]
-NEIGHBOURS = {27: _STEPS, 7: [step for step in _STEPS if sum(abs(part - 1) for part in step) <= 1]}
-"""Which neighbours a level is compared with: all 26 and the voxel itself, or the six that share a face and itself."""
-
-
-def correlation(fixed: Tensor, moved: Tensor, neighbours: int) -> Tensor:
-    """Cosine of the angle between fixed features and those of the nearest moved voxels: (1, neighbours, D, H, W)."""
-    depth, height, width = fixed.shape[2:]
-    one = nn.functional.normalize(fixed, dim=1)
-    other = pad(nn.functional.normalize(moved, dim=1), (1, 1, 1, 1, 1, 1), mode="replicate")
-    found = [(one * other[:, :, z : z + depth, y : y + height, x : x + width]).sum(dim=1) for z, y, x in NEIGHBOURS[neighbours]]
-    return torch.stack(found, dim=1).contiguous(memory_format=torch.channels_last_3d)
-
-
-class Match(nn.Module):
-    """Where the best of the neighbouring voxels lies: the mean of their offsets, weighted by how well they match.
-
-    A displacement that needs no decoder, so that features which tell places apart pay at once.
-    """
-
-    def __init__(self, neighbours: int) -> None:
-        super().__init__()
-        offsets = torch.tensor([[x - 1, y - 1, z - 1] for z, y, x in NEIGHBOURS[neighbours]], dtype=torch.float32)
-        self.register_buffer("offsets", offsets.T.contiguous(), persistent=False)
-        self.sharpness = nn.Parameter(torch.tensor(10.0))
-
-    def forward(self, similarity: Tensor) -> Tensor:
-        """(1, neighbours, D, H, W) cosines -> (1, 3, D, H, W) offsets x, y, z in voxels."""
-        shares = torch.softmax(similarity.float() * self.sharpness, dim=1)
-        offsets = self.offsets
-        assert isinstance(offsets, Tensor)  # a registered buffer
-        return pointwise(shares, offsets, None)

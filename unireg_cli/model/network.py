@@ -13,7 +13,8 @@ from unireg_cli.errors import WeightsError
 from unireg_cli.model.anatomy import vocabulary
 from unireg_cli.model.conditioning import ConditionEncoder, DynamicHead
 from unireg_cli.model.encoder import Encoder, Features, Finder
-from unireg_cli.model.layers import Convolution, Match, Pointwise, Residual, activate, correlation, doubled, joined
+from unireg_cli.model.layers import Convolution, Pointwise, Residual, activate, doubled, joined
+from unireg_cli.model.matching import Match, correlation
 from unireg_cli.model.segmenter import Segmenter
 from unireg_cli.model.settings import NetworkSettings
 from unireg_cli.spatial.filters import gaussian, resize_displacement
@@ -27,8 +28,8 @@ _SIGMA_LEAST, _SIGMA_RANGE = 0.3, 1.4
 _LOOSE = 0.6
 # How far around a structure its surroundings reach: a Gaussian's width in voxels of the finest level.
 _AROUND = 1.5
-# A velocity step of a quarter voxel is close enough to its exponential to start squaring from.
-_LARGEST_STEP = 0.25
+# Longest velocity, in voxels, that is taken in one go where the exponential of a velocity begins.
+_LARGEST_STEP = 0.5
 # Voxels of the finest level per unit of a head: weights of ordinary size make displacements of ordinary size, so few steps reach them.
 _GAIN = 6.0
 
@@ -68,11 +69,12 @@ class Level(nn.Module):
         self.neighbours, self.reach = settings.neighbours[level], settings.reach[level]
         self.match = Match(self.neighbours)
         self.trust = nn.Parameter(torch.tensor(0.5))
-        inner = 2 * settings.match[level] + 2 + self.neighbours + 3 + (width if coarser else 0)
-        # The finest level is most of the cost of a pass: one convolution less there, and no norms.
-        self.enter = Convolution(inner, width, condition=settings.condition, norm=level > 0)
-        self.mix = Residual(width, condition=settings.condition, depth=2 if level else 1, norm=level > 0)
+        # Gathered into few channels, voxel by voxel: a convolution of all that is known takes three times as long and makes no more of it.
+        self.gather = Pointwise(2 * settings.match[level] + 2 + self.neighbours + 3, width)
         self.from_coarser = Pointwise(coarser, width) if coarser else None
+        # The finest level is most of the cost of a pass: one convolution less there, and no norms.
+        self.enter = Convolution(width, width, condition=settings.condition, norm=level > 0)
+        self.mix = Residual(width, condition=settings.condition, depth=2 if level else 1, norm=level > 0)
         self.head = DynamicHead(width, settings.condition, settings.hidden, _GAIN * 0.5**level)
 
     def forward(self, fixed: Tensor, moved: Tensor, asked: Tensor, coarser: Tensor | None, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,10 +84,10 @@ class Level(nn.Module):
         """
         similarity = correlation(fixed, moved, self.neighbours)
         nearest = self.match(similarity)
-        known = [fixed, moved, asked, similarity, nearest]
+        known = self.gather(joined([fixed, moved, asked, similarity, nearest]))
         if self.from_coarser is not None and coarser is not None:
-            known.append(doubled(self.from_coarser(coarser)))
-        state = activate(self.enter(joined(known), condition))
+            known.add_(doubled(self.from_coarser(coarser)))
+        state = activate(self.enter(known, condition))
         state = self.mix(state, condition)
         return bounded(self.head(state, condition) + self.trust * nearest[0], self.reach), state
 
@@ -129,12 +131,17 @@ class Network(nn.Module):
             fixed, moving = features.match[level][0:1], features.match[level][1:2]
             shape = (fixed.shape[2], fixed.shape[3], fixed.shape[4])
             lattice = index_lattice(shape, device=fixed.device)
-            seen = joined((moving, _pooled(asked[1:2], shape)))
+            believed = None if near is None else _pooled(asked, shape)
+            seen = moving if believed is None else joined((moving, believed[1:2]))
             if displacement is not None:
                 displacement = resize_displacement(displacement, shape)
                 seen = _moved(seen, displacement, lattice)
-            both = torch.cat((_pooled(asked[0:1], shape).to(seen.dtype), seen[:, -1:]), dim=1)
-            velocity, state = self.levels[level](fixed, seen[:, :-1], both, state, condition)
+            if believed is None:
+                both = seen.new_ones(()).expand(1, 2, *shape)
+            else:
+                both = torch.cat((believed[0:1].to(seen.dtype), seen[:, -1:]), dim=1)
+                seen = seen[:, :-1]
+            velocity, state = self.levels[level](fixed, seen, both, state, condition)
             velocity = _smoothed(velocity, sigma, None if near is None else _pooled(near, shape)[0])
             if window is not None:
                 velocity = velocity * _least(window[None, None], shape)[0]
@@ -187,9 +194,8 @@ def bounded(velocity: Tensor, reach: float) -> Tensor:
 
 
 def _moved(features: Tensor, displacement: Tensor, lattice: Tensor) -> Tensor:
-    """Features (1, C, D, H, W) read at x + u(x), float32 inside, channels last."""
-    read = sample_index(features[0].float(), lattice + displacement.permute(1, 2, 3, 0))
-    return read[None].to(features.dtype).contiguous(memory_format=torch.channels_last_3d)
+    """Features (1, C, D, H, W) read at x + u(x): planes of float32."""
+    return sample_index(features[0].float(), lattice + displacement.permute(1, 2, 3, 0))[None]
 
 
 def build_network(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "weights") -> Network:
