@@ -39,7 +39,8 @@ def integrate(velocity: Tensor, *, largest_step: float = 0.25, lattice: Tensor |
 
     Args:
         velocity: (3, D, H, W), voxels per unit time.
-        largest_step: the velocity is halved until no voxel moves further than this, then squared as often.
+        largest_step: the velocity is halved until no voxel moves further than this in a step; the first two steps are one, by the
+            midpoint rule, and what it gives is squared once less.
 
     Source:
         Arsigny et al., "A log-Euclidean framework for statistics on diffeomorphisms", MICCAI 2006 (scaling and squaring).
