@@ -84,11 +84,10 @@ class DynamicHead(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """Velocity (3, D, H, W), x, y, z in voxels of the level; float32."""
-        # Slice by slice first: torch sums the slices of one image on one core otherwise.
-        slices = features.permute(0, 2, 3, 4, 1).flatten(2, 3)
-        pooled = slices.mean(dim=2, dtype=torch.float32).mean(dim=1)
-        numbers = self.controller(torch.cat((pooled, condition.float()), dim=1))[0]
         signal, used = features.permute(0, 2, 3, 4, 1), 0
+        # Slice by slice first: torch sums the slices of one image on one core otherwise.
+        pooled = signal.flatten(2, 3).mean(dim=2, dtype=torch.float32).mean(dim=1)
+        numbers = self.controller(torch.cat((pooled, condition.float()), dim=1))[0]
         for place, (out, inner) in enumerate(self.shapes):
             kernel = numbers[used : used + out * inner].view(out, inner)
             bias = numbers[used + out * inner : used + out * (inner + 1)]

@@ -51,9 +51,10 @@ class _Products(torch.autograd.Function):
         fixed, moved = ctx.saved_tensors
         of_fixed, of_moved = torch.zeros_like(fixed), torch.zeros_like(moved)
         for slope, step in zip(gradient, NEIGHBOURS[len(gradient)], strict=True):
-            for here, there, *of in zip(fixed, _shifted(moved, step), of_fixed, _shifted(of_moved, step), strict=True):
-                of[0].addcmul_(slope, there)
-                of[1].addcmul_(slope, here)
+            there, of_there = _shifted(moved, step), _shifted(of_moved, step)
+            for channel in range(len(fixed)):
+                of_fixed[channel].addcmul_(slope, there[channel])
+                of_there[channel].addcmul_(slope, fixed[channel])
         return of_fixed, of_moved, None
 
 
