@@ -36,7 +36,7 @@ class ByBrightness(nn.Module):
         return torch.cat((torch.zeros_like(found[:, :1]), found), dim=1)
 
 
-def network(*levels: float, sight_voxels: int = 1_200_000, ids: Sequence[int] = ()):  # type: ignore[no-untyped-def]
+def network(*levels: float, sight_voxels: int = 1_600_000, ids: Sequence[int] = ()):  # type: ignore[no-untyped-def]
     """A network that knows these, with ids 10, 20, ... unless others are given."""
     segmented = tuple(ids) or tuple(10 * (1 + k) for k in range(len(levels)))
     settings = SimpleNamespace(segmented=segmented, divisor=4, sight_voxels=sight_voxels)

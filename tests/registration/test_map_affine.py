@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from brightness import BODIES, GRID, balls, network
 
+from unireg_cli.registration.alignment import View
 from unireg_cli.registration.map_affine import brought_together
 from unireg_cli.registration.maps import map_structures
 from unireg_cli.spatial import Affine
@@ -69,3 +71,18 @@ def test_maps_that_do_not_lead_are_not_believed_against_the_images() -> None:
     assert brought_together(maps, Affine.identity(), slightly_less_alike) is not None
     assert brought_together(replace(maps, leading=False), Affine.identity(), slightly_less_alike) is None
     assert brought_together(replace(maps, leading=False), Affine.identity(), blind) is not None
+
+
+def test_an_affine_that_would_stretch_too_much_goes_part_of_the_way() -> None:
+    known = network(0.4)
+    ball = balls(GRID, ((0.0, 0.0, 0.0), 9.0, 0.4))
+    # Twice as long from foot to head, about the same centre: more than a correction may stretch.
+    long = np.linalg.norm(GRID.points_lps() / [1.0, 1.0, 2.0], axis=-1) < 9.0
+    egg = View(torch.from_numpy(np.where(long, 0.4, 0.0).astype(np.float32)), GRID)
+    maps = map_structures(known, (ball, egg), BODIES, Affine.identity())
+    assert maps is not None
+    found = brought_together(maps, Affine.identity(), blind)
+    assert found is not None
+    stretched = np.linalg.svd(found[0].matrix[:3, :3], compute_uv=False)
+    assert 1.3 < stretched[0] < 1.7 and stretched[1:] == pytest.approx([1, 1], abs=0.1)
+    assert maps.agreement(found[0]) > maps.agreement(Affine.identity()) + 0.1

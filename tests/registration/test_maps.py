@@ -62,7 +62,7 @@ def test_maps_lie_where_the_structures_are_on_an_upright_lattice(flipped: bool) 
 
 def test_images_are_shown_as_finely_as_the_segmenter_was_taught() -> None:
     large = balls(GRID, ((0.0, 0.0, 0.0), 24.0, 0.4))
-    fine, coarse = (map_structures(network(0.4, sight_voxels=most), (large,) * 2, BODIES, Affine.identity()) for most in (1_200_000, 4_000))
+    fine, coarse = (map_structures(network(0.4, sight_voxels=most), (large,) * 2, BODIES, Affine.identity()) for most in (1_600_000, 4_000))
     assert fine is not None and coarse is not None
     # 4,000 of 32,768 voxels have twice the edge; padding adds some.
     assert coarse.grid.spacing[0] / fine.grid.spacing[0] > 1.9 and coarse.grid.voxels * 8 < 4_000 * 2.5

@@ -78,7 +78,7 @@ def test_maps_of_one_person_are_laid_on_a_finer_scale_after_the_network() -> Non
 def test_maps_ask_for_a_stiffer_refinement_with_less_detail() -> None:
     for mode in Mode:
         settings = Settings(mode=mode)
-        assert stiffness(settings, after_network=True, maps=still_maps()) == pytest.approx(1.15 * stiffness(settings, after_network=True))
+        assert stiffness(settings, after_network=True, maps=still_maps()) == pytest.approx(1.05 * stiffness(settings, after_network=True))
     plain, mapped = (refinement_steps(Settings(), network=True, steered=False, mapped=flag) for flag in (False, True))
     # What is large has been done by the maps alone.
     assert mapped[:-2] == (0, 0) and plain[1] > 0 and all(0 < one < other for one, other in zip(mapped[-2:], plain[-2:], strict=True))
@@ -96,7 +96,7 @@ def test_maps_of_sliding_organs_of_two_people_are_softer_up_to_the_end_and_refin
             assert half.velocity == pytest.approx((1 + share) / 2 * still.velocity)
     two, one = (Settings(mode=mode) for mode in (Mode.INTER, Mode.INTRA))
     still, sliding = still_maps(), still_maps(1.0)
-    assert stiffness(two, after_network=True, maps=sliding) == pytest.approx(1.5 / 1.15 * stiffness(two, after_network=True, maps=still))
+    assert stiffness(two, after_network=True, maps=sliding) == pytest.approx(1.4 / 1.05 * stiffness(two, after_network=True, maps=still))
     # One person's tissue has its own rules, whatever it shows.
     assert map_levels(grid, one, sliding, after_network=True) == map_levels(grid, one, still, after_network=True)
     assert stiffness(one, after_network=True, maps=sliding) == stiffness(one, after_network=True, maps=still)
@@ -106,7 +106,7 @@ def test_the_network_is_shown_fewer_lattices_after_maps_and_fewer_yet_of_sliding
     plans = [network_plan(Settings(), maps) for maps in (None, still_maps(), still_maps(1.0))]
     assert [len(plan) for plan in plans] == [5, 3, 2]
     plain, mapped, sliding = (max(plan)[0] for plan in plans)
-    assert plain == mapped == 2 * sliding and plans[1][0] == plans[2][0]
+    assert plain == 2 * sliding < mapped and plans[1][0] == plans[2][0]
     assert network_plan(Settings(), still_maps(0.49)) == plans[1] == network_plan(Settings(mode=Mode.INTRA), still_maps(1.0))
 
 

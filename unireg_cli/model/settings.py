@@ -35,8 +35,12 @@ class NetworkSettings:
     """Channels per level of the segmenter's own encoder; as ``encoder`` if there are none."""
     pair_voxels: int = 5_000_000
     """Of the finest lattice for a whole pair that it was taught on, about: it is shown none with more."""
-    sight_voxels: int = 1_200_000
-    """Of the lattice on which its segmenter is shown an image, about."""
+    sight_voxels: int = 1_600_000
+    """Of the lattice on which its segmenter is shown an image, about.
+
+    It learns on up to 2.5 million. By default two tune pairs of abdomen_ct have 0.668 of Dice at a spread of log |J| of 0.430 with 1.2
+    million, five of cardiac_mr 0.839 at 0.451; with 1.6 million 0.672 at 0.419 and 0.839 at 0.438. Two million gain no more.
+    """
 
     def __post_init__(self) -> None:
         lengths = {len(entry) for entry in (self.encoder, self.match, self.decoder, self.reach, self.neighbours)}

@@ -19,7 +19,7 @@ _PULLS_MM = (40.0, 80.0, 160.0)
 _VOXELS, _FIT_STEPS = 20_000, 12
 # What damps a step, as a share of the normal equations' diagonal.
 _FIT_DAMPING = 0.02
-# Parts of the way between the affine that is given and that one.
+# Parts of the way between the affine that is given and the one found.
 _PARTS = (0.25, 0.5, 0.75, 1.0)
 # What it must gain, and how much it may stretch or shrink any direction.
 _LEAST_GAIN, _MOST_STRETCHED = 0.005, 1.7
@@ -31,17 +31,19 @@ def brought_together(maps: StructureMaps, affine: Affine, likeness: Callable[[Af
     """A better affine by the structures' centres and maps, and what it gains in words; None if it gains nothing.
 
     It goes as much of the way as leaves the sum of the maps' agreement and the images' ``likeness`` highest: structures alone would
-    take the rest of a body with them, a chest along with the heart that contracts in it. Maps that do not lead may not make the images
-    less alike: in a kind of image that the segmenter has not seen, affines went wrong by them.
+    take the rest of a body with them, a chest along with the heart that contracts in it. Where all of the way would stretch too much,
+    as after an affine that shrank a body to half its height, a part of it does not: of two tune pairs of abdomen_mr one ends at 0.86
+    of Dice instead of 0.80. Maps that do not lead may not make the images less alike: in a kind of image that the segmenter has not
+    seen, affines went wrong by them.
     """
     small = maps.coarse(_VOXELS)
     # Held near a shift of what the affine does already.
     aligned = affine.invert().map(maps.centres[1])
     tries = [affine, *(affine.after(fit_affine(maps.centres[0], aligned, pull, maps.weights)) for pull in _PULLS_MM)]
     start = max((one for one in tries if _harmless(affine, one)), key=small.agreement)
-    end = _fitted(small, start)
-    end = end if _harmless(affine, end) else start
-    stops = [affine, *(Affine(affine.matrix + part * (end.matrix - affine.matrix)) for part in _PARTS)]
+    ways = [end.matrix - affine.matrix for end in (_fitted(small, start), start)]
+    parts = [Affine(affine.matrix + part * way) for way in ways for part in _PARTS]
+    stops = [affine, *(one for one in parts if _harmless(affine, one))]
     agreements = [small.agreement(stop) for stop in stops]
     alike = [likeness(stop) for stop in stops]
     # What does not lead may help, but is not believed against the images.
