@@ -10,14 +10,11 @@ usage: go_on.py OUT.safetensors              whole weights of next.safetensors, 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unireg_cli.io.weights import find_weights, read_weights, write_weights
@@ -44,22 +41,17 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     path = find_weights(None)
     assert path is not None  # the repository has some
-    shipped = read_weights(path)
+    shipped, run = read_weights(path), read_weights(chosen.weights if chosen.keep else NEXT)
+    if run.config["init"]["sha256"] != shipped.sha256:
+        parser.error(f"{run.path}: began from other weights than the shipped {shipped.sha256[:12]}")
     if chosen.keep:
-        run = read_weights(chosen.weights)
-        if dict(run.config["init"])["sha256"] != shipped.sha256:
-            parser.error(f"{chosen.weights}: began from other weights than the shipped {shipped.sha256[:12]}")
-        save_file(kept(run.tensors, shipped.tensors), NEXT)
-        NEXT.with_suffix(".json").write_text(json.dumps(run.config, indent=1) + "\n", "utf-8")
-        print(f"{NEXT}: step {run.config['step']}")
-        return 0
-    config: dict[str, Any] = json.loads(NEXT.with_suffix(".json").read_text("utf-8"))
-    if dict(config["init"])["sha256"] != shipped.sha256:
-        parser.error(f"{NEXT}: began from other weights than the shipped {shipped.sha256[:12]}")
-    # The lattices that it is shown are the shipped ones'.
-    config |= {"network": shipped.config["network"]}
-    write_weights(chosen.weights, laid_over(load_file(NEXT), shipped.tensors), config)
-    print(f"{chosen.weights}: step {config['step']}")
+        written, tensors, config = NEXT, kept(run.tensors, shipped.tensors), run.config
+    else:
+        # The lattices that it is shown are the shipped ones'.
+        config = {**run.config, "network": shipped.config["network"]}
+        written, tensors = chosen.weights, laid_over(run.tensors, shipped.tensors)
+    write_weights(written, tensors, config)
+    print(f"{written}: step {config['step']}")
     return 0
 
 

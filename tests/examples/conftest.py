@@ -10,8 +10,7 @@ import pytest
 CLAIMS = Path(__file__).resolve().parents[2] / "examples" / "claims"
 sys.path.insert(0, str(CLAIMS))
 BENCHMARK = CLAIMS.parent / "benchmark"
-sys.path += [str(BENCHMARK), str(BENCHMARK / "runners"), str(CLAIMS.parent / "finetune"), str(CLAIMS.parent / "steering")]
-sys.path.append(str(CLAIMS.parent / "training"))
+sys.path += [str(BENCHMARK), str(BENCHMARK / "runners"), *(str(CLAIMS.parent / name) for name in ("finetune", "steering", "training"))]
 
 
 @pytest.fixture

@@ -41,8 +41,9 @@ def brought_together(maps: StructureMaps, affine: Affine, likeness: Callable[[Af
     aligned = affine.invert().map(maps.centres[1])
     tries = [affine, *(affine.after(fit_affine(maps.centres[0], aligned, pull, maps.weights)) for pull in _PULLS_MM)]
     start = max((one for one in tries if _harmless(affine, one)), key=small.agreement)
-    ways = [end.matrix - affine.matrix for end in (_fitted(small, start), start)]
-    parts = [Affine(affine.matrix + part * way) for way in ways for part in _PARTS]
+    # Only what moved: every stop costs a look at the images.
+    ends = [end for end, begin in ((_fitted(small, start), start), (start, affine)) if end is not begin]
+    parts = [Affine(affine.matrix + part * (end.matrix - affine.matrix)) for end in ends for part in _PARTS]
     stops = [affine, *(one for one in parts if _harmless(affine, one))]
     agreements = [small.agreement(stop) for stop in stops]
     alike = [likeness(stop) for stop in stops]
