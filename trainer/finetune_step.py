@@ -78,8 +78,7 @@ def _learn_to_see(
     config, scans = lesson.config, lesson.pairs.labelled_scans()
     for _ in range(_SIGHTS):
         state.optimiser.zero_grad(set_to_none=True)
-        found = segmentation(state.network, scans, config, task.known, gallery, compute, generator)
-        loss = config.segmenting.weight * (found["crossed"] + found["lost"])
+        loss, _ = segmentation(state.network, scans, config, task.known, gallery, compute, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         move(state, config.optimiser, rate, loss.detach(), _ALONE)
 

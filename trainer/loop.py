@@ -117,8 +117,8 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
             with compute.autocast(example.lattices, config.network.divisor):
                 loss, parts = measure_loss(state.network, example, request, config.losses, pools[place].source, config.asking, generator)
         if "segmentation" in config.learns and not pools[place].learn.painted:
-            found = segmentation(state.network, pools[place].learn, config, vocabulary(), gallery, compute, generator)
-            loss = loss + config.segmenting.weight * (found["crossed"] + found["lost"])
+            missed, found = segmentation(state.network, pools[place].learn, config, vocabulary(), gallery, compute, generator)
+            loss = loss + missed
             parts = {**parts, **found, "loss": loss}
         loss = loss / (config.batch * team.size)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -132,13 +132,14 @@ def train_step(state: State, pools: list[Pool], config: TrainConfig, gallery: Ga
 
 def segmentation(
     network: Network, data: DataSet, config: TrainConfig, known: Vocabulary, gallery: Gallery, compute: Compute, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Losses of the segmenter on one scan of a data set, whose structures are ids of ``known``."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted loss of the segmenter on one scan of a data set, whose structures are ids of ``known``, and its parts."""
     assert network.segmenter is not None  # the config was checked
     sight = compute.moved(draw_sight(data, config.segmenting, config.augmentation, gallery, config.network.divisor, generator))
     classes = classes_of(data, config.network.segmented, known)
     with compute.autocast((sight.image,), config.network.divisor):
-        return segmentation_loss(network.segmenter, sight, classes, config.segmenting.strangers, generator)
+        parts = segmentation_loss(network.segmenter, sight, classes, config.segmenting.strangers, generator)
+        return config.segmenting.weight * (parts["crossed"] + parts["lost"]), parts
 
 
 def descend(state: State, settings: Optimiser, rate: float, loss: Tensor, team: Team) -> tuple[Tensor, Tensor]:

@@ -67,8 +67,9 @@ def mistaken(network: Network, run: Options) -> float:
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            parts = segmentation(network, pairs.data, config, vocabulary(), Gallery(), Compute(torch.device("cpu")), generator)
-        total += sum(map(float, parts.values()))
+            loss, parts = segmentation(network, pairs.data, config, vocabulary(), Gallery(), Compute(torch.device("cpu")), generator)
+        assert float(loss) == pytest.approx(config.segmenting.weight * sum(map(float, parts.values())))
+        total += float(loss)
     return total
 
 
