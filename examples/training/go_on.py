@@ -4,7 +4,7 @@ They are not shipped: tables and claims are about the shipped ones. A run goes o
 the state of its optimiser is not kept.
 
 usage: go_on.py OUT.safetensors              whole weights of next.safetensors, for ``init`` or --weights
-       go_on.py --keep WEIGHTS.safetensors   keep the weights of a run, which began from the shipped ones and left the segmenter alone
+       go_on.py --keep WEIGHTS.safetensors   keep the weights of a run that began, at first, from the shipped ones
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor
 from unireg_cli.io.weights import find_weights, read_weights, write_weights
 
 NEXT = Path(__file__).resolve().parent / "next.safetensors"
+# Key of the kept JSON: SHA-256 of the weights that hold what the run did not move.
+_OVER = "over"
 
 
 def kept(tensors: Mapping[str, Tensor], shipped: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -42,13 +44,15 @@ def main(words: Sequence[str] | None = None) -> int:
     path = find_weights(None)
     assert path is not None  # the repository has some
     shipped, run = read_weights(path), read_weights(chosen.weights if chosen.keep else NEXT)
-    if run.config["init"]["sha256"] != shipped.sha256:
-        parser.error(f"{run.path}: began from other weights than the shipped {shipped.sha256[:12]}")
     if chosen.keep:
-        written, tensors, config = NEXT, kept(run.tensors, shipped.tensors), run.config
+        if run.tensors.keys() != shipped.tensors.keys():
+            parser.error(f"{run.path}: another network than that of the shipped weights")
+        written, tensors, config = NEXT, kept(run.tensors, shipped.tensors), {**run.config, _OVER: shipped.sha256}
     else:
+        if run.config[_OVER] != shipped.sha256:
+            parser.error(f"{run.path}: kept beside other weights than the shipped {shipped.sha256[:12]}")
         # The lattices that it is shown are the shipped ones'.
-        config = {**run.config, "network": shipped.config["network"]}
+        config = {name: value for name, value in run.config.items() if name != _OVER} | {"network": shipped.config["network"]}
         written, tensors = chosen.weights, laid_over(run.tensors, shipped.tensors)
     write_weights(written, tensors, config)
     print(f"{written}: step {config['step']}")

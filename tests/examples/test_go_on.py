@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import go_on
+import pytest
 import torch
 
-from unireg_cli.io.weights import find_weights, read_weights
+from unireg_cli.io.weights import find_weights, read_weights, write_weights
 from unireg_cli.loading import load_model
 
 
@@ -18,6 +19,31 @@ def test_what_was_not_moved_is_not_kept_and_comes_back_from_the_shipped_weights(
     assert list(moved) == ["a"] and moved["a"].dtype == torch.float16
     whole = go_on.laid_over(moved, shipped)
     assert whole["a"].tolist() == [1.0, 2.5] and whole["b"].tolist() == [3.0] and whole["a"].dtype == torch.float32
+
+
+def test_only_weights_beside_which_it_was_kept_can_complete_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = tmp_path / "next.safetensors"
+    monkeypatch.setattr(go_on, "NEXT", beside)
+    path = find_weights(None)
+    assert path is not None
+    shipped = read_weights(path)
+    write_weights(tmp_path / "run.safetensors", {**shipped.tensors, "stranger": torch.zeros(1)}, shipped.config)
+    with pytest.raises(SystemExit):
+        go_on.main(["--keep", str(tmp_path / "run.safetensors")])
+    assert "another network" in capsys.readouterr().err and not beside.exists()
+    # A run that went on from another run: its config tells of that one, not of the shipped weights.
+    moved = {name: tensor + 1 if ".head." in name else tensor for name, tensor in shipped.tensors.items()}
+    write_weights(tmp_path / "run.safetensors", moved, {**shipped.config, "init": {"sha256": "0" * 64}})
+    assert go_on.main(["--keep", str(tmp_path / "run.safetensors")]) == 0
+    assert go_on.main([str(tmp_path / "whole.safetensors")]) == 0
+    assert read_weights(tmp_path / "whole.safetensors").tensors.keys() == shipped.tensors.keys()
+    written = read_weights(beside)
+    write_weights(beside, written.tensors, {**written.config, "over": "0" * 64})
+    with pytest.raises(SystemExit):
+        go_on.main([str(tmp_path / "whole.safetensors")])
+    assert f"other weights than the shipped {shipped.sha256[:12]}" in capsys.readouterr().err
 
 
 def test_the_kept_weights_are_a_network_with_the_shipped_segmenter(tmp_path: Path) -> None:
