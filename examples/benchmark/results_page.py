@@ -32,6 +32,7 @@ ROOT = HERE.parents[1]
 CLAIMS = {
     "parity": "Claim 1: one joint network or one network per data set",
     "iterations": "Claim 2: training steps of the joint network",
+    "iterations_tried": "Claim 2: what was tried",
     "anatomy": "Claim 3: control by anatomy",
     "type": "Claim 4: control by type of registration",
     "smoothness": "Claim 5: control by smoothness",

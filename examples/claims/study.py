@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,16 +85,24 @@ def seeing_without(name: str, *, torsos: bool = False) -> Study:
 
 
 def config_of(study: Study, base: TrainConfig, data: Path, cache: Path, runs: Path) -> TrainConfig:
-    """The study's own config: the base with other sources, seed and folders."""
+    """The study's own config: the base with other sources, seed and folders, and no more steps than a run of one set has."""
     known = {Path(source.path).parent.name: source for source in base.sources}
     sources = tuple(replace(known[name], path=str(data / name / "dataset.json")) for name in study.sets)
     if study.stand_in:
         instead = known[study.stand_in]
         sources += (Source(phantoms=("torso",), phantom_scans=_TORSOS, weight=instead.weight, voxels=instead.voxels, partners=2),)
-    return replace(base, sources=sources, seed=study.seed, cache=str(cache), output=str(study.folder(runs)))
+    steps = min(base.steps, SINGLE_STEPS) if study.single else base.steps
+    return replace(base, sources=sources, steps=steps, seed=study.seed, cache=str(cache), output=str(study.folder(runs)))
 
 
-def train(study: Study, data: Path, cache: Path, runs: Path, steps: int | None = None) -> int:
+def train(
+    study: Study,
+    data: Path,
+    cache: Path,
+    runs: Path,
+    steps: int | None = None,
+    changed: Callable[[TrainConfig], TrainConfig] = lambda config: config,
+) -> int:
     """Run it to its end, from where it stopped; returns the signal that ended it, 0 for none.
 
     Args:
@@ -103,9 +111,10 @@ def train(study: Study, data: Path, cache: Path, runs: Path, steps: int | None =
         cache: folder of affines found before.
         runs: folder of all runs.
         steps: fewer than the study's own number, for a quick look.
+        changed: what else is different in the config.
     """
-    config = config_of(study, read_config(study.config), data, cache, runs)
-    most = min(steps or config.steps, SINGLE_STEPS if study.single else config.steps)
+    config = changed(config_of(study, read_config(study.config), data, cache, runs))
+    most = min(steps or config.steps, config.steps)
     folder = study.folder(runs)
     done = last_step(folder)
     while done < most and not (study.single and may_end(tune_curve(folder))):

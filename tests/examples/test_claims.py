@@ -8,6 +8,7 @@ from typing import Any
 
 import anatomy
 import iterations
+import iterations_tried
 import parity
 import pytest
 import smoothness
@@ -198,6 +199,43 @@ def test_a_level_never_reached_fails() -> None:
     assert verdict is not None and verdict.holds is False and "did not reach the level of brain_mr in 1000 steps" in str(verdict)
 
 
+def test_what_was_tried_is_told_beside_the_study(capsys: pytest.CaptureFixture[str]) -> None:
+    faster, batch = iterations_tried.TRIED[0], next(run for run in iterations_tried.TRIED if run.batch > 1 and len(run.sets) > 1)
+    cells = []
+    for name in tables.SETS:
+        # Levels are 0.795, which single runs of 500 steps have; the joint run of the study has 0.8 at step 1250.
+        cells += [[faster.name, 0, step, name, dice, 0.4, 0.3, 0.0, 1.0] for step, dice in ((250, 0.7), (500, 0.8))]
+        cells += [[batch.name, 0, 250, name, 0.6, 0.4, 0.3, 0.0, 1.0]]
+    plain = curve_rows(500)
+    (line,) = iterations_tried.told(rows_of(study.CURVE_COLUMNS, cells), plain)
+    assert "levels: abdomen_ct 500, abdomen_mr 500" in line and "; all in 500, 20% (the study's single runs: 2500 in all" in line
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[-12:] for row in said if "joint" in row] == [
+        ["joint", "500", *5 * ("0.800", "x2.50")],
+        ["joint", "250", *5 * ("0.600", "x4.00")],
+    ]
+    # One set that stays below its level is said, and no share then.
+    for cell in cells:
+        cell[4] = 0.7 if cell[3] == "brain_mr" else cell[4]
+    (line,) = iterations_tried.told(rows_of(study.CURVE_COLUMNS, cells), plain)
+    assert "brain_mr never (the study's" in line
+
+
+def test_what_was_tried_changes_nothing_else(tmp_path: Path) -> None:
+    names = [run.name for run in iterations_tried.TRIED]
+    assert len(set(names)) == len(names)
+    for tried in iterations_tried.TRIED:
+        base = study.config_of(tried.study, read_config(study.CONFIG), tmp_path, tmp_path, tmp_path)
+        config = tried.changed(base)
+        assert (config.losses, config.network, config.seed, config.tune_every) == (base.losses, base.network, 0, base.tune_every)
+        assert config.steps == tried.steps and config.steps % config.tune_every == 0
+        assert [source.path for source in config.sources] == [source.path for source in base.sources]
+        # What is no change stays what it is in the study.
+        assert (config.optimiser == base.optimiser) is (tried.rate is None and tried.average is None)
+        assert all(source.synthetic_contrast == tried.painted for source in config.sources)
+        assert config.batch == tried.batch
+
+
 @pytest.mark.parametrize(("network", "default", "holds"), [(0.63, 0.75, True), (0.52, 0.75, False), (0.63, 0.70, False)])
 def test_unseen(network: float, default: float, holds: bool, tmp_path: Path) -> None:
     dice = dict(zip(unseen.METHODS, (0.5, 0.7, network, 0.72, default), strict=True))
@@ -225,6 +263,7 @@ def test_studies_differ_in_nothing_but_what_they_say(tmp_path: Path) -> None:
     config = study.config_of(study.single("brain_mr", 1), base, tmp_path, tmp_path / "cache", tmp_path / "runs")
     (source,) = config.sources
     assert (source.path, source.voxels, config.seed) == (str(tmp_path / "brain_mr" / "dataset.json"), base.sources[4].voxels, 1)
+    assert config.steps == study.SINGLE_STEPS < base.steps
     assert config.output.endswith("single-brain_mr-seed1") and config.optimiser == base.optimiser and config.losses == base.losses
     # The pair of claim 6 shares another file.
     seen, left = study.seeing(), study.seeing_without("abdomen_mr")
@@ -248,7 +287,7 @@ def test_curves_of_a_run_replace_its_older_ones(tmp_path: Path) -> None:
     assert study.tune_curve(run.folder(runs)) == [(250, 0.5)]
 
 
-@pytest.mark.parametrize("script", [anatomy, smoothness, parity, iterations, unseen])
+@pytest.mark.parametrize("script", [anatomy, smoothness, parity, iterations, iterations_tried, unseen])
 def test_without_rows_a_script_says_how_to_make_them(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--results", str(tmp_path / "none.csv")]
     words += ["--curves", str(tmp_path / "no.csv")] if script is iterations else []

@@ -10,6 +10,7 @@ from typing import Any
 import anatomy
 import bench
 import iterations
+import iterations_tried
 import motions
 import numpy as np
 import parity
@@ -142,6 +143,13 @@ def test_studies_are_trained_once_and_judged(
     assert iterations.main([*words, "--retrain"]) == 0
     said = capsys.readouterr().out
     assert said.count("from step 2 to 3") == 4 and "Claim 2, iterations" in said
+    doubled = iterations_tried.Tried("joint-batch-2", "2 examples", ("hippocampus_mr",), 2, batch=2)
+    monkeypatch.setattr(iterations_tried, "TRIED", (doubled,))
+    tried = [*words, "--results", str(tmp_path / "tried.csv"), "--retrain"]
+    assert iterations_tried.main(tried) == 0 and iterations_tried.main(tried) == 0
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines() if line.startswith("2 examples")]
+    assert said.count("joint-batch-2, seed 0: from step 0 to 2") == 1 and [row[2:4] for row in rows] == 2 * [["single", "2"]]
     assert parity.main([*words, "--retrain"]) == 0
     assert "from step" not in capsys.readouterr().out
 
