@@ -132,7 +132,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Train if asked to, then judge."""
     chosen = study.training_arguments(__doc__, "iterations").parse_args(words)
-    if chosen.retrain and (stopped := study.train_all(parity.studies(chosen.sets), chosen)):
+    if chosen.retrain and (stopped := study.train_all(parity.studies(chosen.sets), chosen, chosen.curves)):
         return 128 + stopped
     rows = tables.read_rows(chosen.curves)
     verdict = judged(rows)

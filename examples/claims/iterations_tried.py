@@ -1,4 +1,4 @@
-"""Claim 2: what was tried to make the joint network need fewer steps, each a run of the study with one thing changed.
+"""Claim 2: what was tried to make the joint network need fewer steps, each a run of the study with something changed.
 
 A change helps the claim only where it makes the joint run faster than it makes the single runs. For each set: tune Dice at the last
 step, and how many times as fast the run was as the study's own: the steps that the study's took to that Dice, over its own steps.
@@ -9,7 +9,6 @@ usage: iterations_tried.py               table from the committed curves
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field, replace
 import iterations
 import study
 import tables
-import torch
 from tables import SETS, Row
 
 from trainer.config import TrainConfig
@@ -27,9 +25,10 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One run: the sets it learns from, its steps, and what is not as in the study; None or nothing is as there.
+    """One run: the sets it learns from, its steps, and what is not as in the study.
 
-    ``weights``: how often each set is drawn. ``painted``: share of examples whose images are painted on label maps.
+    ``weights``: how often each set is drawn. ``optimiser``: values of its settings by name. ``painted``: share of examples whose images
+    are painted on label maps.
     """
 
     name: str
@@ -37,16 +36,14 @@ class Tried:
     sets: tuple[str, ...]
     steps: int
     weights: Mapping[str, float] = field(default_factory=dict)
-    rate: float | None = None
-    average: float | None = None
-    clip: float | None = None
+    optimiser: Mapping[str, float] = field(default_factory=dict)
     batch: int = 1
     painted: float = 0.0
 
     @property
     def study(self) -> study.Study:
         """As a run of the study, under its own name."""
-        return study.Study(self.name, self.sets, SEED, study.CONFIG)
+        return study.Study(self.name, self.sets, SEED, study.CONFIG, changed=self.changed)
 
     @property
     def plain(self) -> str:
@@ -55,10 +52,7 @@ class Tried:
 
     def changed(self, config: TrainConfig) -> TrainConfig:
         """The study's config with these changes."""
-        own = config.optimiser
-        optimiser = replace(
-            own, rate=self.rate or own.rate, average=self.average or own.average, clip=self.clip or own.clip
-        )
+        optimiser = replace(config.optimiser, **self.optimiser)
         named = zip(self.sets, config.sources, strict=True)
         sources = [replace(source, weight=self.weights.get(name, 1.0), synthetic_contrast=self.painted) for name, source in named]
         return replace(config, optimiser=optimiser, sources=tuple(sources), batch=self.batch, steps=self.steps)
@@ -67,15 +61,16 @@ class Tried:
 # By how many examples of its own each set took to come to the level of its single run, in the joint run of the study.
 NEEDS = {"hippocampus_mr": 2.9, "cardiac_mr": 2.85, "abdomen_mr": 2.95, "abdomen_ct": 0.5, "brain_mr": 0.55}
 NEEDS_CLIPPED = {"hippocampus_mr": 1.6, "cardiac_mr": 1.5, "abdomen_mr": 1.6, "abdomen_ct": 0.5, "brain_mr": 0.4}
+CLIPPED = {"rate": 1.5e-3, "clip": 0.3}
 TRIED = (
     Tried("joint-by-need", "drawn by need", SETS, 4750, weights=NEEDS),
-    Tried("joint-clip", "clip 0.3, rate 2e-3", SETS, 1500, rate=2e-3, clip=0.3),
-    Tried("single-abdomen_mr-clip", "clip 0.3, rate 2e-3", ("abdomen_mr",), 1500, rate=2e-3, clip=0.3),
-    Tried("joint-by-need-clip", "drawn by need, clip 0.3, rate 1.5e-3", SETS, 9000, weights=NEEDS_CLIPPED, rate=1.5e-3, clip=0.3),
-    Tried("single-abdomen_mr-clip-1.5e-3", "clip 0.3, rate 1.5e-3", ("abdomen_mr",), 3500, rate=1.5e-3, clip=0.3),
-    Tried("joint-rate-2e-3", "rate 2e-3, average 0.999", SETS, 2250, rate=2e-3, average=0.999),
-    Tried("single-hippocampus_mr-rate-2e-3", "rate 2e-3", ("hippocampus_mr",), 1500, rate=2e-3),
-    Tried("joint-rate-4e-3", "rate 4e-3, average 0.999", SETS, 2250, rate=4e-3, average=0.999),
+    Tried("joint-clip", "clip 0.3, rate 2e-3", SETS, 1500, optimiser=CLIPPED | {"rate": 2e-3}),
+    Tried("single-abdomen_mr-clip", "clip 0.3, rate 2e-3", ("abdomen_mr",), 1500, optimiser=CLIPPED | {"rate": 2e-3}),
+    Tried("joint-by-need-clip", "drawn by need, clip 0.3, rate 1.5e-3", SETS, 9000, weights=NEEDS_CLIPPED, optimiser=CLIPPED),
+    Tried("single-abdomen_mr-clip-1.5e-3", "clip 0.3, rate 1.5e-3", ("abdomen_mr",), 3500, optimiser=CLIPPED),
+    Tried("joint-rate-2e-3", "rate 2e-3, average 0.999", SETS, 2250, optimiser={"rate": 2e-3, "average": 0.999}),
+    Tried("single-hippocampus_mr-rate-2e-3", "rate 2e-3", ("hippocampus_mr",), 1500, optimiser={"rate": 2e-3}),
+    Tried("joint-rate-4e-3", "rate 4e-3, average 0.999", SETS, 2250, optimiser={"rate": 4e-3, "average": 0.999}),
     Tried("joint-batch-5", "5 examples a step", SETS, 500, batch=5),
     Tried("single-abdomen_mr-batch-5", "5 examples a step", ("abdomen_mr",), 750, batch=5),
     Tried("single-hippocampus_mr-batch-4", "4 examples a step", ("hippocampus_mr",), 750, batch=4),
@@ -120,24 +115,10 @@ def _reached(late: Mapping[str, int | None], total: int) -> str:
     return f"first step at the study's levels: {told}{share} (the study's single runs: {total} in all, without the change)"
 
 
-def train(chosen: argparse.Namespace) -> int:
-    """Make every run that has not ended and put the curves into the file; the signal that ended it, 0 for none."""
-    torch.set_num_threads(chosen.threads)
-    for tried in TRIED:
-        stopped = study.train(
-            tried.study, chosen.data.absolute(), chosen.cache.absolute(), chosen.runs.absolute(), chosen.steps, tried.changed
-        )
-        study.collect([tried.study], chosen.runs, chosen.results)
-        if stopped:
-            print(f"stopped by signal {stopped}; the same command goes on from here", file=sys.stderr)
-            return stopped
-    return 0
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Train if asked to, then show."""
     chosen = study.training_arguments(__doc__, "iterations_tried").parse_args(words)
-    if chosen.retrain and (stopped := train(chosen)):
+    if chosen.retrain and (stopped := study.train_all([tried.study for tried in TRIED], chosen, chosen.results)):
         return 128 + stopped
     rows = tables.read_rows(chosen.results)
     if not rows:

@@ -131,7 +131,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Train and measure if asked to, then judge."""
     chosen = study.training_arguments(__doc__, "parity").parse_args(words)
     if chosen.retrain:
-        if stopped := study.train_all(studies(chosen.sets), chosen):
+        if stopped := study.train_all(studies(chosen.sets), chosen, chosen.curves):
             return 128 + stopped
         measure(chosen)
     rows = tables.read_rows(chosen.results)

@@ -40,7 +40,7 @@ _TORSOS = 20
 class Study:
     """One training run: the sets it learns from, by the name of the run, and the file that it takes everything else from.
 
-    ``stand_in``: a set that made-up torsos take the place of, none if empty.
+    ``stand_in``: a set that made-up torsos take the place of, none if empty. ``changed``: what else is not as in the file.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Study:
     seed: int
     config: Path
     stand_in: str = ""
+    changed: Callable[[TrainConfig], TrainConfig] = lambda config: config
 
     @property
     def single(self) -> bool:
@@ -92,17 +93,10 @@ def config_of(study: Study, base: TrainConfig, data: Path, cache: Path, runs: Pa
         instead = known[study.stand_in]
         sources += (Source(phantoms=("torso",), phantom_scans=_TORSOS, weight=instead.weight, voxels=instead.voxels, partners=2),)
     steps = min(base.steps, SINGLE_STEPS) if study.single else base.steps
-    return replace(base, sources=sources, steps=steps, seed=study.seed, cache=str(cache), output=str(study.folder(runs)))
+    return study.changed(replace(base, sources=sources, steps=steps, seed=study.seed, cache=str(cache), output=str(study.folder(runs))))
 
 
-def train(
-    study: Study,
-    data: Path,
-    cache: Path,
-    runs: Path,
-    steps: int | None = None,
-    changed: Callable[[TrainConfig], TrainConfig] = lambda config: config,
-) -> int:
+def train(study: Study, data: Path, cache: Path, runs: Path, steps: int | None = None) -> int:
     """Run it to its end, from where it stopped; returns the signal that ended it, 0 for none.
 
     Args:
@@ -111,9 +105,8 @@ def train(
         cache: folder of affines found before.
         runs: folder of all runs.
         steps: fewer than the study's own number, for a quick look.
-        changed: what else is different in the config.
     """
-    config = changed(config_of(study, read_config(study.config), data, cache, runs))
+    config = config_of(study, read_config(study.config), data, cache, runs)
     most = min(steps or config.steps, config.steps)
     folder = study.folder(runs)
     done = last_step(folder)
@@ -210,12 +203,12 @@ def training_arguments(description: str | None, name: str) -> argparse.ArgumentP
     return parser
 
 
-def train_all(studies: Sequence[Study], chosen: argparse.Namespace) -> int:
-    """Train them one after the other and put their curves into the file; the signal that ended it, 0 for none."""
+def train_all(studies: Sequence[Study], chosen: argparse.Namespace, curves: Path) -> int:
+    """Train them one after the other and put their ``curves`` into the file; the signal that ended it, 0 for none."""
     torch.set_num_threads(chosen.threads)
     for study in studies:
         stopped = train(study, chosen.data.absolute(), chosen.cache.absolute(), chosen.runs.absolute(), chosen.steps)
-        collect([study], chosen.runs, chosen.curves)
+        collect([study], chosen.runs, curves)
         if stopped:
             print(f"stopped by signal {stopped}; the same command goes on from here", file=sys.stderr)
             return stopped

@@ -121,7 +121,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Train and measure if asked to, then judge."""
     chosen = study.training_arguments(__doc__, "unseen").parse_args(words)
     if chosen.retrain:
-        if stopped := study.train_all(RUNS, chosen):
+        if stopped := study.train_all(RUNS, chosen, chosen.curves):
             return 128 + stopped
         measure(chosen)
     rows = tables.read_rows(chosen.results)

@@ -225,13 +225,13 @@ def test_what_was_tried_changes_nothing_else(tmp_path: Path) -> None:
     names = [run.name for run in iterations_tried.TRIED]
     assert len(set(names)) == len(names)
     for tried in iterations_tried.TRIED:
-        base = study.config_of(tried.study, read_config(study.CONFIG), tmp_path, tmp_path, tmp_path)
-        config = tried.changed(base)
+        unchanged = study.Study(tried.name, tried.sets, 0, study.CONFIG)
+        base, config = (study.config_of(run, read_config(study.CONFIG), tmp_path, tmp_path, tmp_path) for run in (unchanged, tried.study))
         assert (config.losses, config.network, config.seed, config.tune_every) == (base.losses, base.network, 0, base.tune_every)
         assert config.steps == tried.steps and config.steps % config.tune_every == 0
         assert [source.path for source in config.sources] == [source.path for source in base.sources]
         # What is no change stays what it is in the study.
-        assert (config.optimiser == base.optimiser) is (tried.rate is None and tried.average is None)
+        assert (config.optimiser == base.optimiser) is (not tried.optimiser)
         assert all(source.synthetic_contrast == tried.painted for source in config.sources)
         assert config.batch == tried.batch
 
