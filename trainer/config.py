@@ -192,7 +192,9 @@ class Segmenting:
 
 @dataclass(frozen=True, slots=True)
 class Optimiser:
-    """AdamW with a linear warm-up and then a constant rate, or one that a cosine lowers to the last step.
+    """A linear warm-up and then a constant rate, or one that a cosine lowers to the last step.
+
+    ``method``: adamw, or muon, which is AdamW but for kernels and matrices (trainer/optimiser.py), with so much ``momentum``.
 
     Raises:
         UsageError: a value out of its range.
@@ -212,8 +214,12 @@ class Optimiser:
     """Longest gradient."""
     average: float = 0.998
     """How much of the averaged weights is kept at each step."""
+    method: str = "adamw"
+    momentum: float = 0.95
 
     def __post_init__(self) -> None:
+        require(self.method in ("adamw", "muon"), "method", "be adamw or muon", self.method)
+        require(0 <= self.momentum < 1, "momentum", "be from 0 to below 1", self.momentum)
         require(self.schedule in ("cosine", "constant"), "schedule", "be cosine or constant", self.schedule)
         _require_numbers(self, ("condition_rate", "weight_decay", "warmup", "decay_from"), 0)
         stays = self.schedule == "constant" and self.decay_from > 0

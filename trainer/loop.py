@@ -9,18 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from trainer.compute import Compute
 from trainer.config import Optimiser, TrainConfig
 from trainer.datasets import DataSet
 from trainer.distributed import Team
+from trainer.optimiser import make_optimiser
 from trainer.pool import Pool, draw_example
 from trainer.sampling import Gallery
 from trainer.segmenting import classes_of, draw_sight, segmentation_dice, segmentation_loss, trust
 from trainer.step import draw_request, measure_loss
 from trainer.tune import NOTHING_SEEN, TuneResult, evaluate
-from unireg_cli.model.adapter import CONDITIONAL
 from unireg_cli.model.anatomy import Vocabulary, vocabulary
 from unireg_cli.model.network import Network
 
@@ -65,17 +64,6 @@ def new_state(config: TrainConfig, device: torch.device | None = None) -> State:
     network.to(device or torch.device("cpu"))
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     return State(network, average, make_optimiser(network, config.optimiser))
-
-
-def make_optimiser(network: Network, settings: Optimiser) -> torch.optim.AdamW:
-    """AdamW; what only the condition passes through has a rate of its own, for it gets its gradient through a narrow door."""
-    own: list[Parameter] = []
-    conditional: list[Parameter] = []
-    for name, parameter in network.named_parameters():
-        (conditional if any(part in name for part in CONDITIONAL) else own).append(parameter)
-    groups = [{"params": own, "factor": 1.0}, {"params": conditional, "factor": settings.condition_rate}]
-    # The fused one can skip a step without asking the device whether it should.
-    return torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def rate_at(step: int, steps: int, settings: Optimiser) -> float:

@@ -28,7 +28,7 @@ class Tried:
     """One run: the sets it learns from, its steps, and what is not as in the study.
 
     ``weights``: how often each set is drawn. ``optimiser``: values of its settings by name. ``painted``: share of examples whose images
-    are painted on label maps.
+    are painted on label maps; ``every``: steps between two looks at the tune split.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Tried:
     optimiser: Mapping[str, float] = field(default_factory=dict)
     batch: int = 1
     painted: float = 0.0
+    every: int = 250
 
     @property
     def study(self) -> study.Study:
@@ -55,13 +56,16 @@ class Tried:
         optimiser = replace(config.optimiser, **self.optimiser)
         named = zip(self.sets, config.sources, strict=True)
         sources = [replace(source, weight=self.weights.get(name, 1.0), synthetic_contrast=self.painted) for name, source in named]
-        return replace(config, optimiser=optimiser, sources=tuple(sources), batch=self.batch, steps=self.steps)
+        return replace(config, optimiser=optimiser, sources=tuple(sources), batch=self.batch, steps=self.steps, tune_every=self.every)
 
 
 # By how many examples of its own each set took to come to the level of its single run, in the joint run of the study.
 NEEDS = {"hippocampus_mr": 2.9, "cardiac_mr": 2.85, "abdomen_mr": 2.95, "abdomen_ct": 0.5, "brain_mr": 0.55}
 NEEDS_CLIPPED = {"hippocampus_mr": 1.6, "cardiac_mr": 1.5, "abdomen_mr": 1.6, "abdomen_ct": 0.5, "brain_mr": 0.4}
+NEEDS_OF_MANY = {"hippocampus_mr": 1.5, "cardiac_mr": 1.5, "abdomen_mr": 1.7, "abdomen_ct": 0.5, "brain_mr": 0.4}
 CLIPPED = {"rate": 1.5e-3, "clip": 0.3}
+# Many examples a step bear a larger step.
+MANY = {"rate": 4e-3, "clip": 0.3, "warmup": 30}
 TRIED = (
     Tried("joint-by-need", "drawn by need", SETS, 4750, weights=NEEDS),
     Tried("joint-clip", "clip 0.3, rate 2e-3", SETS, 1500, optimiser=CLIPPED | {"rate": 2e-3}),
@@ -74,6 +78,8 @@ TRIED = (
     Tried("joint-batch-5", "5 examples a step", SETS, 500, batch=5),
     Tried("single-abdomen_mr-batch-5", "5 examples a step", ("abdomen_mr",), 750, batch=5),
     Tried("single-hippocampus_mr-batch-4", "4 examples a step", ("hippocampus_mr",), 750, batch=4),
+    Tried("joint-batch-16", "16 examples a step, by need, clip 0.3", SETS, 240, NEEDS_OF_MANY, MANY, 16, every=20),
+    Tried("single-abdomen_mr-batch-16", "16 examples a step, clip 0.3", ("abdomen_mr",), 240, optimiser=MANY, batch=16, every=20),
     Tried("joint-painted", "half of the images painted", SETS, 1750, painted=0.5),
     Tried("single-abdomen_mr-painted", "half of the images painted", ("abdomen_mr",), 2250, painted=0.5),
 )

@@ -42,7 +42,7 @@ def everything_changed(folder: Path) -> TrainConfig:
         asking=Asking(0.3, 0.1, most=2, finder_structures=5),
         passes=Passes(0.1, (1, 2), (3, 4), 0.2),
         segmenting=Segmenting(0.5, (5, 6), 7, *(0.11 * n for n in range(1, 6)), 3),
-        optimiser=Optimiser(1e-05, 2.0, 3e-7, 4, "cosine", 6, 0.5, 0.75, 0.5),
+        optimiser=Optimiser(1e-05, 2.0, 3e-7, 4, "cosine", 6, 0.5, 0.75, 0.5, "muon", 0.5),
         augmentation=Augmentation(*(0.1 * n for n in range(1, 10)), Intensity(gamma=(-0.1, 1 / 3), inversion=0.0), 0.95),
     )
 
@@ -93,6 +93,8 @@ def test_a_short_file_takes_the_defaults_and_paths_from_its_folder(tmp_path: Pat
         ("[losses]\nlncc = nan", "run.toml: losses: lncc must be a number from 0, found nan"),
         ("[losses]\nlncc = false", "run.toml: losses.lncc: must be a number, found False"),
         ("[optimiser]\nclip = 0", "run.toml: optimiser: clip must be above 0, found 0.0"),
+        ('[optimiser]\nmethod = "sgd"', "run.toml: optimiser: method must be adamw or muon, found 'sgd'"),
+        ("[optimiser]\nmomentum = 1", "run.toml: optimiser: momentum must be from 0 to below 1, found 1.0"),
         ('[optimiser]\nschedule = "line"', "run.toml: optimiser: schedule must be cosine or constant, found 'line'"),
         ('[optimiser]\nschedule = "constant"\ndecay_from = 9', "run.toml: optimiser: decay_from must be 0 where the schedule is constant"),
         ("[optimiser]\ndecay_from = 1e3", "run.toml: optimiser.decay_from: must be a whole number, found 1000.0"),
