@@ -36,7 +36,7 @@ class Tried:
     sets: tuple[str, ...]
     steps: int
     weights: Mapping[str, float] = field(default_factory=dict)
-    optimiser: Mapping[str, float] = field(default_factory=dict)
+    optimiser: Mapping[str, float | str] = field(default_factory=dict)
     batch: int = 1
     painted: float = 0.0
     every: int = 250
@@ -53,7 +53,7 @@ class Tried:
 
     def changed(self, config: TrainConfig) -> TrainConfig:
         """The study's config with these changes."""
-        optimiser = replace(config.optimiser, **self.optimiser)
+        optimiser = replace(config.optimiser, **self.optimiser)  # type: ignore[arg-type]
         named = zip(self.sets, config.sources, strict=True)
         sources = [replace(source, weight=self.weights.get(name, 1.0), synthetic_contrast=self.painted) for name, source in named]
         return replace(config, optimiser=optimiser, sources=tuple(sources), batch=self.batch, steps=self.steps, tune_every=self.every)
@@ -66,6 +66,9 @@ NEEDS_OF_MANY = {"hippocampus_mr": 1.5, "cardiac_mr": 1.5, "abdomen_mr": 1.7, "a
 CLIPPED = {"rate": 1.5e-3, "clip": 0.3}
 # Many examples a step bear a larger step.
 MANY = {"rate": 4e-3, "clip": 0.3, "warmup": 30}
+ORTHOGONAL = MANY | {"method": "muon"}
+ORTHOGONAL_SHORT = ORTHOGONAL | {"rate": 3e-3}
+NEEDS_ORTHOGONAL = {"hippocampus_mr": 1.8, "cardiac_mr": 1.4, "abdomen_mr": 2.0, "abdomen_ct": 0.5, "brain_mr": 0.4}
 TRIED = (
     Tried("joint-by-need", "drawn by need", SETS, 4750, weights=NEEDS),
     Tried("joint-clip", "clip 0.3, rate 2e-3", SETS, 1500, optimiser=CLIPPED | {"rate": 2e-3}),
@@ -78,8 +81,16 @@ TRIED = (
     Tried("joint-batch-5", "5 examples a step", SETS, 500, batch=5),
     Tried("single-abdomen_mr-batch-5", "5 examples a step", ("abdomen_mr",), 750, batch=5),
     Tried("single-hippocampus_mr-batch-4", "4 examples a step", ("hippocampus_mr",), 750, batch=4),
-    Tried("joint-batch-16", "16 examples a step, by need, clip 0.3", SETS, 240, NEEDS_OF_MANY, MANY, 16, every=20),
+    Tried("joint-batch-16", "16 examples a step, by need, clip 0.3", SETS, 360, NEEDS_OF_MANY, MANY, 16, every=20),
     Tried("single-abdomen_mr-batch-16", "16 examples a step, clip 0.3", ("abdomen_mr",), 240, optimiser=MANY, batch=16, every=20),
+    Tried("joint-muon-4", "orthogonal steps of 4, by need", SETS, 500, NEEDS_OF_MANY, ORTHOGONAL_SHORT, 4, every=50),
+    Tried("single-abdomen_mr-muon-4", "orthogonal steps of 4", ("abdomen_mr",), 600, {}, ORTHOGONAL_SHORT, 4, every=50),
+    Tried("single-hippocampus_mr-muon-4", "orthogonal steps of 4", ("hippocampus_mr",), 600, {}, ORTHOGONAL_SHORT, 4, every=50),
+    Tried("joint-muon-16", "orthogonal steps of 16, by need", SETS, 750, NEEDS_ORTHOGONAL, ORTHOGONAL, 16, every=25),
+    Tried("single-abdomen_mr-muon-16", "orthogonal steps of 16", ("abdomen_mr",), 300, {}, ORTHOGONAL, 16, every=25),
+    Tried("single-hippocampus_mr-muon-16", "orthogonal steps of 16", ("hippocampus_mr",), 300, {}, ORTHOGONAL, 16, every=25),
+    Tried("single-abdomen_ct-muon-16", "orthogonal steps of 16", ("abdomen_ct",), 300, {}, ORTHOGONAL, 16, every=25),
+    Tried("single-cardiac_mr-muon-16", "orthogonal steps of 16", ("cardiac_mr",), 300, {}, ORTHOGONAL, 16, every=25),
     Tried("joint-painted", "half of the images painted", SETS, 1750, painted=0.5),
     Tried("single-abdomen_mr-painted", "half of the images painted", ("abdomen_mr",), 2250, painted=0.5),
 )
@@ -108,16 +119,17 @@ def told(rows: Sequence[Row], plain_rows: Sequence[Row]) -> list[str]:
         who = "joint" if tried.plain == "joint" else "single"
         table.append((tried.what, who, last, *(cells.get(name, "") for name in SETS)))
         if who == "joint" and any(late.values()):
-            lines.append(f"{tried.what}: {_reached(late, total)}")
+            lines.append(f"{tried.what}: {_reached(late, tried.batch, total)}")
     tables.print_table(("changed", "run", "steps", *SETS), table)
     return lines
 
 
-def _reached(late: Mapping[str, int | None], total: int) -> str:
-    """When a joint run came to the levels of the study's single runs, which were made without its change."""
+def _reached(late: Mapping[str, int | None], batch: int, total: int) -> str:
+    """When a joint run came to the levels of the study's single runs, which were made without its change and had one example a step."""
     told = ", ".join(f"{name} {step or 'never'}" for name, step in late.items())
     steps = [step for step in late.values() if step is not None]
-    share = f"; all in {max(steps)}, {max(steps) / total:.0%}" if len(steps) == len(SETS) else ""
+    examples = f", {max(steps) * batch} examples" if steps and batch > 1 else ""
+    share = f"; all in {max(steps)}{examples}, {max(steps) * batch / total:.0%}" if len(steps) == len(SETS) else ""
     return f"first step at the study's levels: {told}{share} (the study's single runs: {total} in all, without the change)"
 
 
