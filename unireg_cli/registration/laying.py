@@ -30,7 +30,7 @@ MakePull = Callable[[Grid], Pull]
 
 def map_pull(maps: StructureMaps, affine: Affine, before: Before | None, strength: float | None = None) -> MakePull:
     """Makes the pull of structure maps at a scale; ``before`` as in :func:`refine`, ``strength`` the usual one if none is given."""
-    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps.reliance) if strength is None else strength)
+    return partial(MapPull, maps, affine, before=before, strength=map_strength(maps) if strength is None else strength)
 
 
 def lay_before(
