@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 import torch
-from tuning import base_weights, listed
+from tuning import base_weights, listed, twins
 
 import trainer.finetune_lesson
 import trainer.finetune_options
@@ -152,7 +152,7 @@ def test_exit_codes_and_words_of_wrong_use(organs: Path, tmp_path: Path, shipped
 
 def test_nothing_better_is_said_and_exits_0(organs: Path, tmp_path: Path, unireg: Callable[..., Said]) -> None:
     base = base_weights(tmp_path / "base.safetensors").path
-    words = ["--anatomy", "liver", "--steps", 2, "--look-every", 2, "--rate", 30, "--weights", base]
+    words = ["--anatomy", "liver", "--steps", 2, "--look-every", 2, "--rate", 30, "--weights", base, "--val", twins(organs)]
     said = unireg("finetune", listed(organs, "worse", (0, 1, 2)), "-o", "mine.safetensors", *words)
     assert said.code == 0 and "no step of 2 was better than the weights as they were" in said.err
     assert read_config(tmp_path / "mine.safetensors")["finetune"]["improved"] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,18 @@ def listed(organs: Path, name: str, scans: Sequence[int] = range(5), *, labelled
     content |= changes
     path = organs / f"{name}.json"
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+def twins(organs: Path) -> Path:
+    """A list of one scan and its copy: whatever moves them makes them worse."""
+    content = json.loads((organs / "dataset.json").read_text())
+    one = content["training"][3]
+    other = {key: name.replace("3.nii.gz", "3_copy.nii.gz") for key, name in one.items()}
+    for key, name in one.items():
+        shutil.copy(organs / name, organs / other[key])
+    path = organs / "twins.json"
+    path.write_text(json.dumps(content | {"name": "twins", "region": "abdomen", "training": [one, other]}))
     return path
 
 

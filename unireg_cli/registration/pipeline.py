@@ -239,7 +239,8 @@ def _refined(
     """The displacement on ``grid`` after the refinement, from the prediction and the landmarks or from nothing."""
     prediction, guide = known.prediction, known.guide
     segmented = guide is not None and guide.structures is not None
-    # Segmentations are followed closely. Landmarks are few, and a spline has followed them already: the rest is the images', as without.
+    # Segmentations are followed as the images are without a network. Landmarks are few, and a spline has followed them already: the rest is
+    # the images', as without.
     stiff = stiffness(settings, after_network=prediction is not None and not segmented, maps=known.leaders)
     steps = refinement_steps(settings, network=prediction is not None, steered=guide is not None, mapped=known.mapped)
     levels = plan_levels(grid, steps, stiff - 0.5)
