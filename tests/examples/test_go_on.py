@@ -16,9 +16,22 @@ from unireg_cli.loading import load_model
 def test_what_was_not_moved_is_not_kept_and_comes_back_from_the_shipped_weights() -> None:
     shipped = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
     moved = go_on.kept({"a": torch.tensor([1.0, 2.5]), "b": torch.tensor([3.0])}, shipped)
-    assert list(moved) == ["a"] and moved["a"].dtype == torch.float16
+    # Half a unit is the largest difference, so 127 steps.
+    assert list(moved) == ["a", "a:step"] and moved["a"].tolist() == [0, 127] and moved["a:step"].item() == pytest.approx(0.5 / 127)
     whole = go_on.laid_over(moved, shipped)
-    assert whole["a"].tolist() == [1.0, 2.5] and whole["b"].tolist() == [3.0] and whole["a"].dtype == torch.float32
+    assert whole["a"].tolist() == pytest.approx([1.0, 2.5]) and whole["b"].tolist() == [3.0] and whole["a"].dtype == torch.float32
+
+
+def test_a_row_comes_back_to_half_of_its_own_step() -> None:
+    numbers = torch.Generator().manual_seed(0)
+    shipped = {"kernel": torch.randn(3, 5, 2, generator=numbers), "one": torch.tensor(2.0), "none": torch.zeros(2, 2)}
+    apart = torch.randn(3, 5, 2, generator=numbers) * torch.tensor([1.0, 1e-3, 0.0])[:, None, None]
+    run = {"kernel": shipped["kernel"] + apart, "one": torch.tensor(-1.0), "none": torch.zeros(2, 2)}
+    whole = go_on.laid_over(go_on.kept(run, shipped), shipped)
+    off = (whole["kernel"] - run["kernel"]).abs().amax(dim=(1, 2))
+    # Half a step, and the rounding of float32.
+    assert (off <= apart.abs().amax(dim=(1, 2)) / 254 + 1e-6).all() and off[2] < 1e-6
+    assert whole["one"].item() == pytest.approx(-1.0) and torch.equal(whole["none"], run["none"])
 
 
 def test_only_weights_beside_which_it_was_kept_can_complete_it(
@@ -46,13 +59,13 @@ def test_only_weights_beside_which_it_was_kept_can_complete_it(
     assert f"other weights than the shipped {shipped.sha256[:12]}" in capsys.readouterr().err
 
 
-def test_the_kept_weights_are_a_network_with_the_shipped_segmenter(tmp_path: Path) -> None:
+def test_the_kept_weights_are_a_network_that_learned_both_parts(tmp_path: Path) -> None:
     assert go_on.main([str(tmp_path / "next.safetensors")]) == 0
     model = load_model(tmp_path / "next.safetensors")
     path = find_weights(None)
     assert path is not None
     shipped = read_weights(path).tensors
     own = model.network.state_dict()
-    same = {name for name in shipped if torch.equal(own[name], shipped[name])}
-    assert all(name in same for name in shipped if name.startswith("segmenter.")) and len(same) < len(shipped)
+    moved = [name for name in shipped if not torch.equal(own[name], shipped[name])]
+    assert any(name.startswith("segmenter.") for name in moved) and any(name.startswith("levels.") for name in moved)
     assert model.weights.config["step"] == json.loads((tmp_path / "next.json").read_text("utf-8"))["step"] > 0
