@@ -35,8 +35,9 @@ def kept(tensors: Mapping[str, Tensor], shipped: Mapping[str, Tensor]) -> dict[s
     for name, tensor in tensors.items():
         apart = tensor - shipped[name]
         if apart.any():
-            largest = apart.abs().amax(dim=tuple(range(min(1, apart.ndim - 1), apart.ndim)), keepdim=True)
-            step = largest.clamp_min(torch.finfo(torch.float32).tiny) / 127
+            within_row = tuple(range(1, apart.ndim)) if apart.ndim > 1 else ()
+            # A row that did not move has a step too: nothing is divided by 0.
+            step = (apart.abs().amax(dim=within_row, keepdim=True) / 127).clamp_min(torch.finfo(torch.float32).tiny)
             found |= {name: (apart / step).round().to(torch.int8), name + _STEP: step}
     return found
 
@@ -44,6 +45,10 @@ def kept(tensors: Mapping[str, Tensor], shipped: Mapping[str, Tensor]) -> dict[s
 def laid_over(moved: Mapping[str, Tensor], shipped: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All tensors, in the shipped types, up to half a step off."""
     return {name: tensor + moved[name] * moved[name + _STEP] if name in moved else tensor for name, tensor in shipped.items()}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -56,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     assert path is not None  # the repository has some
     shipped, run = read_weights(path), read_weights(chosen.weights if chosen.keep else NEXT)
     if chosen.keep:
-        if {name: tensor.shape for name, tensor in run.tensors.items()} != {name: tensor.shape for name, tensor in shipped.tensors.items()}:
+        if _shapes(run.tensors) != _shapes(shipped.tensors):
             parser.error(f"{run.path}: another network than that of the shipped weights")
         written, tensors, config = NEXT, kept(run.tensors, shipped.tensors), {**run.config, _OVER: shipped.sha256}
     else:

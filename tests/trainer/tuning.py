@@ -60,14 +60,11 @@ def listed(organs: Path, name: str, scans: Sequence[int] = range(5), *, labelled
 
 def twins(organs: Path) -> Path:
     """A list of one scan and its copy: whatever moves them makes them worse."""
-    content = json.loads((organs / "dataset.json").read_text())
-    one = content["training"][3]
+    one = json.loads((organs / "dataset.json").read_text())["training"][3]
     other = {key: name.replace("3.nii.gz", "3_copy.nii.gz") for key, name in one.items()}
     for key, name in one.items():
         shutil.copy(organs / name, organs / other[key])
-    path = organs / "twins.json"
-    path.write_text(json.dumps(content | {"name": "twins", "region": "abdomen", "training": [one, other]}))
-    return path
+    return listed(organs, "twins", training=[one, other])
 
 
 def options(pairs: Path, folder: Path, base: WeightsFile, **changes: Any) -> Options:

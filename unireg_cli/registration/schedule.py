@@ -64,7 +64,7 @@ _SLIDING_SOFTER, _SLIDING_STIFFER = 0.3, 0.35
 _SMOOTHER_BEFORE = {Mode.INTER: 0.5, Mode.INTRA: 0.0}
 _WIDER_BEFORE = {Mode.INTER: 0.6, Mode.INTRA: 0.0}
 _STIFFER_AFTER = {Mode.INTER: 0.9, Mode.INTRA: 2.6}
-_STIFFER_AFTER_MAPPED = {Mode.INTER: 1.2, Mode.INTRA: 2.6}
+_STIFFER_AFTER_MAPPED = _STIFFER_AFTER | {Mode.INTER: 1.2}
 
 
 # How far a step brings structure maps towards each other, as a share of the way, where all structures are relied on altogether. Before the
